@@ -1,0 +1,23 @@
+"""The JSON API: Stripe's conventions over what the ledger knows."""
+
+from __future__ import annotations
+
+from flask import Blueprint, request
+
+from api.errors import ApiError
+from api.v1 import customers, events, invoices, payments, status, subscriptions
+from api.v1.lists import ID
+
+blueprint = Blueprint("v1", __name__, url_prefix="/v1")
+
+
+@blueprint.before_request
+def refuse_what_is_no_id() -> None:
+    """Answer 404 for an id that cannot be one, before PostgreSQL (and its log) see it."""
+    for given in (request.view_args or {}).values():
+        if isinstance(given, str) and not ID.fullmatch(given):
+            raise ApiError(404, "not_found", "There is nothing of this name.")
+
+
+for part in (customers, subscriptions, invoices, payments, events, status):
+    part.routes(blueprint)

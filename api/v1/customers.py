@@ -1,0 +1,143 @@
+"""`/v1/customers`: who they are, how they stand, what happened to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+from marshmallow import fields, validate
+
+from api.errors import ApiError
+from api.v1.access import Caller, reading
+from api.v1.lists import ListQuery, PageQuery, listed, query, text_filter
+from api.v1.subscriptions import subscription_json
+from ledger.projections.crm import queries
+from ledger.stripe_objects.contacts import Contact
+
+STATUSES = (
+    "active", "trialing", "past_due", "paused", "pending", "inactive", "expired", "lead",
+)  # fmt: skip
+
+
+class CustomersQuery(ListQuery):
+    """Filters of the customer list."""
+
+    status = fields.String(validate=validate.OneOf(STATUSES))
+    delinquent = fields.Boolean()
+    email = text_filter()
+    search = text_filter(data_key="query")
+
+
+class StoryQuery(PageQuery):
+    """A story is paged by its events' positions."""
+
+    starting_after = fields.Integer(validate=validate.Range(min=0, max=2**63 - 1))
+
+
+def routes(blueprint: Blueprint) -> None:
+    """Mount the routes."""
+    blueprint.get("/customers")(list_customers)
+    blueprint.get("/customers/<customer_id>")(show_customer)
+    blueprint.get("/customers/<customer_id>/timeline")(list_timeline)
+
+
+def list_customers() -> Response:
+    """Return customers, newest first."""
+    asked = query(CustomersQuery())
+    with reading() as caller:
+        email, text = asked.pop("email", None), asked.pop("search", None)
+        if (email or text) and not caller.sees_personal:
+            raise ApiError(
+                403, "scope_missing", "Searching by name or e-mail needs the scope `personal`."
+            )
+        found = queries.search_filter(
+            caller.ledger.master.derive("search"), email=email, query=text
+        )
+        page = queries.page(caller.connection, queries.CUSTOMERS, found=found, **asked)
+        known = _contacts(caller, page.rows)
+        return listed(
+            (customer_json(row, known.get(row["id"]), caller) for row in page.rows),
+            has_more=page.has_more,
+        )
+
+
+def show_customer(customer_id: str) -> Response:
+    """Return one customer with their subscriptions."""
+    with reading() as caller:
+        row = _customer(caller, customer_id)
+        known = _contacts(caller, [row])
+        subscriptions = queries.page(
+            caller.connection, queries.SUBSCRIPTIONS, limit=100, customer=customer_id
+        )
+        return jsonify(
+            {
+                **customer_json(row, known.get(customer_id), caller),
+                "subscriptions": [subscription_json(one) for one in subscriptions.rows],
+            }
+        )
+
+
+def list_timeline(customer_id: str) -> Response:
+    """Return what happened to a customer, in sentences, each linked to its event."""
+    asked = query(StoryQuery())
+    with reading() as caller:
+        _customer(caller, customer_id)
+        story = queries.story(
+            caller.connection,
+            customer_id,
+            limit=asked["limit"],
+            after=asked.get("starting_after"),
+        )
+        return listed(
+            (
+                {
+                    "object": "timeline_entry",
+                    "id": line["position"],
+                    "created": int(line["occurred_at"].timestamp()),
+                    "sentence": line["sentence"],
+                    "type": line["type"],
+                    "event": {
+                        "position": line["position"],
+                        "stripe_event_id": line["stripe_event_id"],
+                        "url": f"/v1/events/{line['position']}",
+                    },
+                }
+                for line in story.rows
+            ),
+            has_more=story.has_more,
+        )
+
+
+def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> dict[str, Any]:
+    """Return a customer; contact details only to those who may see them."""
+    told: dict[str, Any] = {
+        "id": row["id"],
+        "object": "customer",
+        "created": int(row["created"].timestamp()),
+        "status": row["status"],
+        "delinquent": row["delinquent"],
+        "currency": row["currency"],
+        "country": row["country"],
+        "subscription_count": row["subscriptions"],
+        "livemode": caller.ledger.settings.mode == "live",
+        "deleted": row["deleted"],
+        "erased": row["erased"],
+        "provisional": row["provisional"],
+    }
+    if caller.sees_personal:
+        contact = contact or Contact()
+        told.update(name=contact.name, email=contact.email, phone=contact.phone)
+    return told
+
+
+def _customer(caller: Caller, customer_id: str) -> queries.Row:
+    row = queries.one(caller.connection, queries.CUSTOMERS, customer_id)
+    if row is None:
+        raise ApiError(404, "not_found", f"This ledger has never seen a customer {customer_id!r}.")
+    return row
+
+
+def _contacts(caller: Caller, rows: list[queries.Row]) -> dict[str, Contact]:
+    if not caller.sees_personal:
+        return {}
+    return queries.contacts(caller.connection, caller.ledger.keys, rows)

@@ -1,0 +1,69 @@
+"""`/v1/payments`: every amount once, with the invoice it was for and why it failed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, Response
+
+from api.v1.access import reading
+from api.v1.lists import ListQuery, id_filter, listed, query
+from ledger.projections.crm import queries
+
+
+class PaymentsQuery(ListQuery):
+    """Filters of the payment list."""
+
+    customer = id_filter()
+    invoice = id_filter()
+    status = id_filter()
+
+
+def routes(blueprint: Blueprint) -> None:
+    """Mount the routes."""
+    blueprint.get("/payments")(list_payments)
+
+
+def list_payments() -> Response:
+    """Return payments, newest first."""
+    asked = query(PaymentsQuery())
+    with reading() as caller:
+        page = queries.page(caller.connection, queries.PAYMENTS, **asked)
+        return listed(map(payment_json, page.rows), has_more=page.has_more)
+
+
+def payment_json(row: queries.Row) -> dict[str, Any]:
+    """Return a payment, amounts in minor units."""
+    return {
+        "id": row["id"],
+        "object": "payment",
+        "created": _unix(row["created"]),
+        "customer": row["customer_id"],
+        "invoice": row["invoice_id"],
+        "invoice_found_by": row["invoice_join"],
+        "status": row["status"],
+        "currency": row["currency"],
+        "amount": _whole(row["amount_minor"]),
+        "amount_received": _whole(row["amount_received_minor"]),
+        "amount_refunded": _whole(row["amount_refunded_minor"]),
+        "disputed": row["disputed"],
+        "attempt": row["attempt"],
+        "failed_at": _unix(row["failed_at"]),
+        "failure_code": row["failure_code"],
+        "decline_code": row["decline_code"],
+        "advice_code": row["advice_code"],
+        "network_decline_code": row["network_decline_code"],
+        "method_type": row["method_type"],
+        "brand": row["brand"],
+        "last4": row["last4"],
+        "provisional": row["provisional"],
+    }
+
+
+def _unix(instant: datetime | None) -> int | None:
+    return int(instant.timestamp()) if instant else None
+
+
+def _whole(amount: Any) -> int | None:
+    return int(amount) if amount is not None else None

@@ -1,0 +1,101 @@
+"""`/v1/subscriptions`: their state as it follows from the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+
+from api.errors import ApiError
+from api.v1.access import reading
+from api.v1.lists import ListQuery, id_filter, listed, query
+from ledger.projections.crm import queries
+
+
+class SubscriptionsQuery(ListQuery):
+    """Filters of the subscription list."""
+
+    customer = id_filter()
+    status = id_filter()
+
+
+def routes(blueprint: Blueprint) -> None:
+    """Mount the routes."""
+    blueprint.get("/subscriptions")(list_subscriptions)
+    blueprint.get("/subscriptions/<subscription_id>")(show_subscription)
+
+
+def list_subscriptions() -> Response:
+    """Return subscriptions, newest first."""
+    asked = query(SubscriptionsQuery())
+    with reading() as caller:
+        page = queries.page(caller.connection, queries.SUBSCRIPTIONS, **asked)
+        return listed(map(subscription_json, page.rows), has_more=page.has_more)
+
+
+def show_subscription(subscription_id: str) -> Response:
+    """Return one subscription."""
+    with reading() as caller:
+        row = queries.one(caller.connection, queries.SUBSCRIPTIONS, subscription_id)
+        if row is None:
+            raise ApiError(404, "not_found", f"There is no subscription {subscription_id!r}.")
+        return jsonify(subscription_json(row))
+
+
+def subscription_json(row: queries.Row) -> dict[str, Any]:
+    """Return a subscription; `current_period_*` are those of its earliest item."""
+    view = row["canonical"]
+    return {
+        "id": row["id"],
+        "object": "subscription",
+        "created": view.get("created"),
+        "customer": row["customer_id"],
+        "status": view.get("status"),
+        "cancel_at_period_end": view.get("cancel_at_period_end"),
+        "cancel_at": view.get("cancel_at"),
+        "canceled_at": view.get("canceled_at"),
+        "ended_at": view.get("ended_at"),
+        "current_period_start": view.get("current_period_start"),
+        "current_period_end": view.get("current_period_end"),
+        "trial_start": view.get("trial_start"),
+        "trial_end": view.get("trial_end"),
+        "collection_method": view.get("collection_method"),
+        "pause_collection": {
+            "behavior": view["pause_behavior"],
+            "resumes_at": view.get("pause_resumes_at"),
+        }
+        if view.get("pause_behavior")
+        else None,
+        "currency": view.get("currency"),
+        "items": [
+            {
+                "id": item.get("id"),
+                "price": item.get("price"),
+                "product": item.get("product"),
+                "quantity": item.get("quantity"),
+                "unit_amount": item.get("unit_amount"),
+                "unit_amount_decimal": item.get("unit_amount_decimal"),
+                "currency": item.get("currency"),
+                "interval": item.get("interval"),
+                "interval_count": item.get("interval_count"),
+                "usage_type": item.get("usage_type"),
+                "current_period_start": item.get("current_period_start"),
+                "current_period_end": item.get("current_period_end"),
+            }
+            for item in view.get("items", [])
+        ],
+        "discounts": [
+            {"id": discount, "coupon": coupon} for discount, coupon in view.get("discounts", [])
+        ],
+        "cancellation_details": {
+            "reason": view.get("cancellation_reason"),
+            "feedback": view.get("feedback"),
+        },
+        "latest_invoice": view.get("latest_invoice"),
+        "default_payment_method": view.get("default_payment_method"),
+        "schedule": view.get("schedule"),
+        "livemode": view.get("livemode"),
+        "test_clock": view.get("test_clock"),
+        "provisional": row["provisional"],
+        "event": row["position"],
+    }

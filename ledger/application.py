@@ -1,0 +1,249 @@
+"""A ledger: one Stripe account in one mode, with its schema, its keys and its secrets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+from psycopg import pq
+
+from ledger.aggregates import Customer
+from ledger.clock import Clock, SystemClock
+from ledger.database import INSTALLATION_SCHEMA, Database, type_of_pool
+from ledger.errors import DatabaseUnavailable, LedgerUnknown, NotFound, RequestInvalid
+from ledger.intake import Intake
+from ledger.intake.committer import Committer
+from ledger.log import Log, NewEvent
+from ledger.log.log import prepare
+from ledger.privacy.keys import KeyRing
+from ledger.privacy.master import MasterKey, load_master_key
+from ledger.settings import DEFAULT_LEDGER, Settings, split_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_REASON = re.compile(r"[a-z][a-z_]{0,63}").fullmatch
+WAKE_CHANNEL = "ledger_appended"
+WAKE_INTERVAL_SECONDS = 0.05
+SETTING_NAMES = ("mode", "stripe_account", "webhook_secrets", "public_url")
+
+
+@dataclass(frozen=True)
+class LedgerSettings:
+    """What is particular to one ledger of an installation."""
+
+    name: str
+    mode: str
+    stripe_account: str | None
+    webhook_secrets: tuple[str, ...]
+    public_url: str | None
+
+
+class Ledger:
+    """The face of one ledger for web, worker and command line."""
+
+    def __init__(
+        self,
+        settings: LedgerSettings,
+        schema: str,
+        database: Database,
+        master: MasterKey,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = settings
+        self.schema = schema
+        self.database = database
+        self.master = master
+        self.clock = clock or SystemClock()
+        self.keys = KeyRing(master)
+        self._appended = Event()
+        self._closed = Event()
+        self._announcer: Thread | None = None
+        self._opening = Lock()
+        self._pool: type_of_pool | None = None
+        self._intake: Intake | None = None
+        self._committer = Committer(lambda: database.connect(schema), self._appended.set)
+
+    @property
+    def name(self) -> str:
+        """What this ledger is called in this installation."""
+        return self.settings.name
+
+    @property
+    def pool(self) -> type_of_pool:
+        """Connections of the runtime role to this ledger's schema, opened when first needed."""
+        if self._pool is None:
+            with self._opening:
+                if self._pool is None:
+                    self._pool = self.database.pool(self.schema)
+        return self._pool
+
+    @property
+    def intake(self) -> Intake:
+        """The way in for verified deliveries."""
+        if self._intake is None:
+            pool = self.pool
+            with self._opening:
+                if self._intake is None:
+                    self._intake = self._make_intake(pool)
+                    self._announcer = Thread(
+                        target=self._announce, args=[self._intake], name="announce", daemon=True
+                    )
+                    self._announcer.start()
+        return self._intake
+
+    def _make_intake(self, pool: type_of_pool) -> Intake:
+        return Intake(
+            livemode=self.settings.mode == "live",
+            stripe_account=self.settings.stripe_account,
+            pool=pool,
+            keys=self.keys,
+            committer=self._committer,
+            digest_key=self.master.derive("delivery digests"),
+            clock=self.clock,
+        )
+
+    def _announce(self, intake: Intake) -> None:
+        """Tell workers that there is something new: after commits, at most every 50 ms."""
+        connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        while not self._closed.is_set():
+            if self._appended.wait(timeout=1):
+                self._appended.clear()
+                try:
+                    connection = connection or self.database.connect(self.schema)
+                    connection.pgconn.exec_(f"NOTIFY {self.wake_channel}".encode())
+                    if connection.pgconn.status != pq.ConnStatus.OK:
+                        connection.close()
+                        connection = None
+                except (DatabaseUnavailable, psycopg.Error):
+                    connection = None  # a hint only: workers poll
+            intake.flush_counts()
+            self._closed.wait(WAKE_INTERVAL_SECONDS)
+        if connection is not None:
+            connection.close()
+
+    @property
+    def wake_channel(self) -> str:
+        """The NOTIFY channel of this ledger."""
+        return f"{WAKE_CHANNEL}_{self.schema}"
+
+    def erase_customer(self, customer_id: str, *, reason: str) -> int:
+        """Destroy the keys of a customer and of all objects traced to them; return the position.
+
+        What is personal about them can then be opened by nobody, in the log or in any copy of
+        it; `CustomerErased` tells the views. Raises NotFound for a customer never seen,
+        RequestInvalid for a `reason` that is not a word: free text could itself be personal.
+        """
+        if not _REASON(reason):
+            raise RequestInvalid("The reason for an erasure is a word such as `customer_request`.")
+        with self.pool.connection() as connection:
+            prepare(connection)
+            known = connection.execute(
+                "SELECT EXISTS (SELECT FROM customers WHERE id = %s)"
+                " OR EXISTS (SELECT FROM events WHERE stream = %s)"
+                " OR EXISTS (SELECT FROM subject_keys WHERE subject = %s)",
+                [customer_id] * 3,
+            ).fetchone()
+            if not (known and known[0]):
+                raise NotFound(f"This ledger has never seen a customer {customer_id}.")
+            linked = connection.execute(
+                "SELECT object_id FROM owners WHERE customer_id = %s", [customer_id]
+            ).fetchall()
+            subjects = [customer_id, *(row[0] for row in linked)]
+            body = {"type": "customer.erased", "customer": customer_id, "reason": reason}
+            erased = NewEvent(
+                stream=customer_id,
+                topic=Customer.CustomerErased.TOPIC,
+                occurred_at=self.clock.now(),
+                data=msgspec.json.encode(body),
+                customer_id=customer_id,
+            )
+            with connection.transaction():  # keys and event together, or neither
+                connection.execute("SELECT erase_subjects(%s)", [subjects])
+                (position,) = Log(connection).append([erased])
+        self.keys.forget(subjects)
+        self._appended.set()
+        return position
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        self._closed.set()
+        self._appended.set()
+        if self._announcer is not None and self._intake is not None:
+            self._announcer.join(timeout=5)
+            self._intake.flush_counts()
+        self._committer.close()
+        if self._pool is not None:
+            self._pool.close()
+
+
+def ledger_names(database: Database) -> dict[str, str]:
+    """Return the installation's ledgers: name → schema."""
+    with database.connect(INSTALLATION_SCHEMA) as connection:
+        rows = connection.execute("SELECT name, schema_name FROM ledgers ORDER BY name").fetchall()
+    return dict(rows)
+
+
+def open_ledger(
+    settings: Settings, database: Database, name: str = DEFAULT_LEDGER, clock: Clock | None = None
+) -> Ledger:
+    """Return the ledger of this name, its master key proven.
+
+    The environment configures the default one; the others keep their settings, encrypted, in
+    their own schema. Raises LedgerUnknown, MasterKeyMissing, MasterKeyMismatch.
+    """
+    schema = ledger_names(database).get(name)
+    if schema is None:
+        raise LedgerUnknown(
+            f"There is no ledger {name!r} in this installation; `ledger ledgers list` shows them."
+        )
+    first = ledger_names(database).get(DEFAULT_LEDGER, schema)
+    with database.connect(first) as connection:
+        # The default ledger's canary first: a wrong key must not become the key of a new ledger.
+        load_master_key(settings, connection, embedded=database.is_embedded)
+    with database.connect(schema) as connection:
+        master = load_master_key(settings, connection, embedded=database.is_embedded)
+        own = _read_settings(connection, master)
+    return Ledger(_ledger_settings(settings, name, own), schema, database, master, clock)
+
+
+def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> LedgerSettings:
+    if name == DEFAULT_LEDGER:
+        return LedgerSettings(
+            name,
+            settings.mode,
+            settings.stripe_account,
+            settings.webhook_secrets,
+            settings.public_url,
+        )
+    return LedgerSettings(
+        name,
+        own.get("mode", "test"),
+        own.get("stripe_account") or None,
+        split_secrets(own.get("webhook_secrets", "")),
+        own.get("public_url") or None,
+    )
+
+
+def _read_settings(
+    connection: psycopg.Connection[tuple[Any, ...]], master: MasterKey
+) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT key, value FROM settings WHERE key = ANY(%s)", [list(SETTING_NAMES)]
+    ).fetchall()
+    return {key: master.open_setting(key, value) for key, value in rows}
+
+
+def change_settings(ledger: Ledger, changes: Mapping[str, str]) -> None:
+    """Store settings of a ledger, encrypted; they count from the next start on."""
+    with ledger.pool.connection() as connection:
+        for key, value in changes.items():
+            connection.execute(
+                "INSERT INTO settings (key, value) VALUES (%s, %s) ON CONFLICT (key)"
+                " DO UPDATE SET value = EXCLUDED.value, changed_at = clock_timestamp()",
+                [key, ledger.master.seal_setting(key, value)],
+            )

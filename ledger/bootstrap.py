@@ -1,0 +1,65 @@
+"""The composition root: from settings to a migrated database and its ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from ledger.application import Ledger, ledger_names, open_ledger
+from ledger.clock import Clock
+from ledger.database import Database, open_database
+from ledger.database.migrate import migrate
+from ledger.settings import DEFAULT_LEDGER, Settings
+
+
+class Installation:
+    """The ledgers of one database, opened when first asked for."""
+
+    def __init__(self, settings: Settings, database: Database, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.database = database
+        self._clock = clock
+        self._open: dict[str, Ledger] = {}
+        self._lock = Lock()
+
+    def ledger(self, name: str = DEFAULT_LEDGER) -> Ledger:
+        """Return a ledger by its name; raise LedgerUnknown."""
+        found = self._open.get(name)
+        if found is None:
+            with self._lock:
+                found = self._open.get(name)
+                if found is None:
+                    found = open_ledger(self.settings, self.database, name, self._clock)
+                    self._open[name] = found
+        return found
+
+    def ledgers(self) -> list[Ledger]:
+        """Return all ledgers of the installation."""
+        return [self.ledger(name) for name in ledger_names(self.database)]
+
+    def forget(self, name: str) -> None:
+        """Open a ledger anew when next asked for, with its settings as they are then."""
+        with self._lock:
+            self._open.pop(name, None)
+
+    def close(self) -> None:
+        """Close every ledger and leave the database."""
+        for ledger in self._open.values():
+            ledger.close()
+        self.database.close()
+
+
+@contextmanager
+def installation(
+    settings: Settings, *, migrated: bool = True, clock: Clock | None = None
+) -> Iterator[Installation]:
+    """Open the installation that the settings name, brought up to date unless told otherwise."""
+    database = open_database(settings)
+    opened = Installation(settings, database, clock)
+    try:
+        if migrated:
+            migrate(database)
+        yield opened
+    finally:
+        opened.close()

@@ -1,0 +1,76 @@
+"""What every command shares: the ledger it is for, and how it prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+
+from ledger.application import Ledger
+from ledger.bootstrap import Installation, installation
+from ledger.settings import Settings, from_process
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The options given before the command."""
+
+    name: str
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process's environment."""
+        return from_process()
+
+    @contextmanager
+    def installation(self) -> Iterator[Installation]:
+        """Open the installation for one command."""
+        with installation(self.settings) as opened:
+            yield opened
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """Open the named ledger for one command."""
+        with self.installation() as opened:
+            yield opened.ledger(self.name)
+
+
+def say_json(value: Any) -> None:
+    """Print one JSON value."""
+    click.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+
+def say_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print rows under their column names, aligned."""
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [
+        max([len(column), *(len(line[index]) for line in cells)])
+        for index, column in enumerate(columns)
+    ]
+    for line in [list(columns), *cells]:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)

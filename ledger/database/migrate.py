@@ -1,0 +1,134 @@
+"""Brings the schemas up to date: expand-only SQL files, applied once, by one process at a time."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any
+
+from psycopg import errors, sql
+from yoyo import read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+
+from ledger.database import INSTALLATION_SCHEMA, RUNTIME_ROLE
+from ledger.errors import DatabaseUnsuitable
+from ledger.settings import DEFAULT_LEDGER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import psycopg
+
+    from ledger.database import Database
+
+MIGRATION_LOCK = 1818518118
+Connection = "psycopg.Connection[tuple[Any, ...]]"
+
+
+def schema_of(ledger: str) -> str:
+    """Return the schema that holds the ledger of this name."""
+    return f"ledger_of_{ledger}"
+
+
+def migrate(database: Database, new_ledger: str = DEFAULT_LEDGER) -> list[str]:
+    """Create or update the installation and every ledger in it; return what was applied.
+
+    Several processes may call this at once: one works, the others wait and find nothing to do.
+    """
+    applied: list[str] = []
+    with database.connect_as_owner() as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        _make_roles(connection, database)
+        applied += _apply(connection, database.owner, INSTALLATION_SCHEMA, "installation")
+        connection.execute(
+            sql.SQL(
+                "INSERT INTO {}.ledgers (name, schema_name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+            ).format(sql.Identifier(INSTALLATION_SCHEMA)),
+            [new_ledger, schema_of(new_ledger)],
+        )
+        schemas = connection.execute(
+            sql.SQL("SELECT schema_name FROM {}.ledgers ORDER BY name").format(
+                sql.Identifier(INSTALLATION_SCHEMA)
+            )
+        ).fetchall()
+        for (schema,) in schemas:
+            applied += _apply(connection, database.owner, schema, "ledger")
+    return applied
+
+
+def pending(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
+    """Return the migrations this release has and the ledger of this connection has not."""
+    with as_file(files("ledger.database") / "migrations" / "ledger") as folder:
+        known = {path.stem for path in folder.glob("*.sql")}
+    try:
+        rows = connection.execute("SELECT migration_id FROM _yoyo_migration").fetchall()
+    except errors.UndefinedTable:
+        rows = []
+    return sorted(known - {row[0] for row in rows})
+
+
+def _make_roles(connection: psycopg.Connection[tuple[Any, ...]], database: Database) -> None:
+    runtime = sql.Identifier(RUNTIME_ROLE)
+    login = str(database.runtime.get("user") or connection.info.user)
+    try:
+        if not _role_exists(connection, RUNTIME_ROLE):
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(runtime))
+        if database.is_embedded and not _role_exists(connection, login):
+            connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD {}").format(
+                    sql.Identifier(login), sql.Literal(database.runtime["password"])
+                )
+            )
+        # Since PostgreSQL 16 a role that creates another is its member without the right to be it.
+        membership = "SET" if connection.info.server_version >= 160_000 else "MEMBER"
+        member = connection.execute(
+            "SELECT pg_has_role(%s, %s, %s) AND NOT rolsuper FROM pg_roles WHERE rolname = %s",
+            [login, RUNTIME_ROLE, membership, login],
+        ).fetchone()
+        if not (member and member[0]):
+            connection.execute(sql.SQL("GRANT {} TO {}").format(runtime, sql.Identifier(login)))
+    except errors.InsufficientPrivilege as error:
+        raise DatabaseUnsuitable(
+            f"The role {connection.info.user} may not create the role {RUNTIME_ROLE}. As a "
+            f"superuser run: CREATE ROLE {RUNTIME_ROLE} NOLOGIN; GRANT {RUNTIME_ROLE} TO {login};"
+        ) from error
+
+
+def _role_exists(connection: psycopg.Connection[tuple[Any, ...]], name: str) -> bool:
+    return bool(
+        connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is not None
+    )
+
+
+def _apply(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    owner: Mapping[str, Any],
+    schema: str,
+    folder: str,
+) -> list[str]:
+    try:
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    except errors.InsufficientPrivilege as error:
+        raise DatabaseUnsuitable(
+            f"The role {connection.info.user} may not create schemas in this database. As its "
+            f"owner run: GRANT CREATE ON DATABASE {connection.info.dbname} "
+            f"TO {connection.info.user};"
+        ) from error
+    # pg_temp last, or a temporary table could stand in for one of ours in pinned functions.
+    arguments = {**owner, "schema": f'"{schema}", pg_temp'}
+    database_name = arguments.pop("dbname", None)
+    backend = PostgresqlPsycopgBackend(
+        DatabaseURI("postgresql+psycopg", None, None, None, None, database_name, arguments),
+        "_yoyo_migration",
+    )
+    try:
+        backend.init_database()
+        backend.break_lock()  # left by a killed process: ours is the advisory lock, which is free
+        with as_file(files("ledger.database") / "migrations" / folder) as path:
+            todo = backend.to_apply(read_migrations(str(path)))
+            backend.apply_migrations(todo)
+        backend.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO {RUNTIME_ROLE}')
+        backend.execute(f"GRANT SELECT ON _yoyo_migration TO {RUNTIME_ROLE}")
+        return [f"{schema}: {migration.id}" for migration in todo]
+    finally:
+        backend.connection.close()

@@ -1,0 +1,211 @@
+"""The log as the `eventsourcing` library sees it: decision aggregates are saved and read here.
+
+Facts from Stripe do not come this way (the intake appends them); they can be read through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, get_type_hints
+from uuid import UUID
+
+import msgspec
+import psycopg
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    IntegrityError,
+    Mapper,
+    Notification,
+    StoredEvent,
+    Subscription,
+)
+from eventsourcing.utils import get_topic, resolve_topic
+
+from ledger.errors import VersionConflict
+from ledger.log.log import Log, NewEvent, RecordedEvent
+
+_encode = msgspec.json.Encoder().encode
+ENVELOPE = ("originator_id", "originator_version", "timestamp")
+
+
+@dataclass(frozen=True)
+class EnvelopedEvent(StoredEvent):
+    """The library's stored event with the columns of ours that it does not know."""
+
+    occurred_at: datetime
+    customer_id: str | None = None
+    object_id: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+
+@dataclass(frozen=True)
+class EnvelopedNotification(Notification):
+    """The library's notification with the columns of ours that it does not know."""
+
+    occurred_at: datetime
+    recorded_at: datetime
+    customer_id: str | None = None
+    object_id: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+
+class LedgerMapper(Mapper[str]):
+    """Decision events to bodies and back, by the types their classes declare."""
+
+    def __init__(self) -> None:
+        """Need neither transcoder nor cipher: bodies are JSON, what is personal is boxed before."""
+
+    def to_stored_event(self, domain_event: Any) -> EnvelopedEvent:
+        """Return what is stored of an event: its fields as JSON, its envelope as columns."""
+        state = {name: value for name, value in vars(domain_event).items() if name not in ENVELOPE}
+        if (version := getattr(type(domain_event), "class_version", 1)) > 1:
+            state["class_version"] = version
+        return EnvelopedEvent(
+            originator_id=domain_event.originator_id,
+            originator_version=domain_event.originator_version,
+            topic=get_topic(type(domain_event)),
+            state=_encode(state),
+            occurred_at=domain_event.timestamp,
+            customer_id=state.get("customer_id"),
+            object_id=state.get("object_id"),
+        )
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        """Return the event, brought to its class's current version by its upcasters."""
+        assert isinstance(stored_event, (EnvelopedEvent, EnvelopedNotification))
+        event_class = resolve_topic(stored_event.topic)
+        state: dict[str, Any] = msgspec.json.decode(stored_event.state)
+        for version in range(
+            state.pop("class_version", 1), getattr(event_class, "class_version", 1)
+        ):
+            getattr(event_class, f"upcast_v{version}_v{version + 1}")(state)
+        types = get_type_hints(event_class)
+        known = {one.name for one in fields(event_class)} - set(ENVELOPE)
+        return event_class(
+            originator_id=stored_event.originator_id,
+            originator_version=stored_event.originator_version,
+            timestamp=stored_event.occurred_at,
+            **{
+                name: msgspec.convert(value, types[name])
+                for name, value in state.items()
+                if name in known
+            },
+        )
+
+
+class LedgerRecorder(ApplicationRecorder):
+    """Saves and selects events through one connection to a ledger."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._log = Log(connection)
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
+        """Append decisions in one commit; raise the library's IntegrityError if they are stale.
+
+        `correlation_id` and `causation_id` may be given for the whole of them.
+        """
+        events = []
+        for one in stored_events:
+            assert isinstance(one, EnvelopedEvent)
+            events.append(
+                NewEvent(
+                    stream=str(one.originator_id),
+                    version=one.originator_version,
+                    topic=one.topic,
+                    occurred_at=one.occurred_at,
+                    data=one.state,
+                    customer_id=one.customer_id,
+                    object_id=one.object_id,
+                    correlation_id=one.correlation_id or kwargs.get("correlation_id"),
+                    causation_id=one.causation_id or kwargs.get("causation_id"),
+                )
+            )
+        try:
+            return self._log.append(events) if events else []
+        except VersionConflict as conflict:
+            raise IntegrityError(str(conflict)) from conflict
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """Return events of one stream by version."""
+        found = [
+            _enveloped(event)
+            for event in self._log.stream(str(originator_id))
+            if (gt is None or event.version > gt) and (lte is None or event.version <= lte)
+        ]
+        return (found[::-1] if desc else found)[:limit]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """Return events by position, of some topics or of all."""
+        after = (start or 1) - 1 if inclusive_of_start else (start or 0)
+        found: list[Notification] = []
+        while len(found) < limit:
+            events = self._log.after(after, limit)
+            for event in events:
+                if stop is not None and event.position > stop:
+                    return found
+                if len(found) < limit and (not topics or event.topic in topics):
+                    found.append(_notification(event))
+            if not events:
+                break
+            after = events[-1].position
+        return found
+
+    def max_notification_id(self) -> int | None:
+        """Return the last position, None for an empty log."""
+        return self._log.last_position() or None
+
+    def subscribe(
+        self, gt: int | None = None, topics: Sequence[str] = ()
+    ) -> Subscription[ApplicationRecorder]:
+        """Refuse: readers of this log poll by position (see ledger/projections/runner.py)."""
+        raise NotImplementedError("read the log by position; there are no subscriptions")
+
+
+def _enveloped(event: RecordedEvent) -> EnvelopedEvent:
+    return EnvelopedEvent(
+        originator_id=event.stream,
+        originator_version=event.version,
+        topic=event.topic,
+        state=_encode(event.data),
+        occurred_at=event.occurred_at,
+        customer_id=event.customer_id,
+        object_id=event.object_id,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+    )
+
+
+def _notification(event: RecordedEvent) -> EnvelopedNotification:
+    return EnvelopedNotification(
+        id=event.position,
+        originator_id=event.stream,
+        originator_version=event.version,
+        topic=event.topic,
+        state=_encode(event.data),
+        occurred_at=event.occurred_at,
+        recorded_at=event.recorded_at,
+        customer_id=event.customer_id,
+        object_id=event.object_id,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+    )

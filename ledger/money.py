@@ -1,0 +1,25 @@
+"""How many decimals an amount in minor units has, as Stripe counts them."""
+
+from __future__ import annotations
+
+# https://docs.stripe.com/currencies#zero-decimal; UGX and ISK are absent on purpose: Stripe
+# represents both with two decimals although nobody pays fractions of them.
+ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
+THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+
+
+def decimals(currency: str) -> int:
+    """Return how many of an amount's last digits are decimals in Stripe's representation."""
+    code = currency.lower()
+    if code in ZERO_DECIMAL:
+        return 0
+    return 3 if code in THREE_DECIMAL else 2
+
+
+def written(amount_minor: int, currency: str) -> str:
+    """Return an amount in minor units as people write it: `1,234.50 USD`."""
+    places = decimals(currency)
+    sign = "-" if amount_minor < 0 else ""
+    whole, rest = divmod(abs(amount_minor), 10**places)
+    fraction = f".{rest:0{places}d}" if places else ""
+    return f"{sign}{whole:,}{fraction} {currency.upper()}"

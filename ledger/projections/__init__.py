@@ -1,0 +1,10 @@
+"""Read models: everything here can be dropped and made again from the log."""
+
+from __future__ import annotations
+
+from ledger.projections.crm import Crm
+from ledger.projections.runner import Projection, Runner
+
+PROJECTIONS: tuple[type[Projection], ...] = (Crm,)
+
+__all__ = ["PROJECTIONS", "Crm", "Projection", "Runner"]

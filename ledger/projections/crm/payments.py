@@ -1,0 +1,227 @@
+"""Payments: a payment intent with its charges is one amount of money, however often told of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+
+from ledger.clock import utc
+from ledger.stripe_objects.views import Payment
+
+PREFIX_CHARACTERS = 25  # clover cuts `order_reference` there
+FAILURES = ("payment_intent.payment_failed", "charge.failed")
+
+# Which payments the touched objects may have changed: themselves, those they name, and those
+# whose order reference may mean a touched invoice. A charge counts as its payment intent's.
+_TOUCHED = """
+WITH near (id) AS (
+    SELECT unnest(%(ids)s::text[])
+    UNION
+    SELECT to_id FROM links WHERE from_id = ANY (%(ids)s)
+        AND relation IN ('payment_intent', 'charge', 'latest_charge')
+    UNION
+    SELECT p.id FROM payments AS p
+    JOIN unnest(%(ids)s::text[]) AS touched (id) ON touched.id LIKE 'in\\_%%'
+        AND left(p.order_reference, 25) = left(touched.id, 25)
+)
+SELECT DISTINCT coalesce(intent.to_id, near.id), near.id
+FROM near
+LEFT JOIN links AS intent ON intent.from_id = near.id AND intent.relation = 'payment_intent'
+    AND near.id !~ '^(in|inpay|re|pyr|dp|du|cn|cs)_'
+WHERE near.id ~ '^(pi|ch|py)_' OR intent.to_id IS NOT NULL
+"""
+
+_VERSIONS = """
+SELECT k.id, v.object_id, v.kind, v.customer_id, v.occurred_at, v.type, v.canonical, v.doubtful,
+    v.is_current
+FROM (
+    SELECT id, id AS member FROM unnest(%(keys)s::text[]) AS id
+    UNION
+    SELECT l.to_id, l.from_id FROM links AS l
+    WHERE l.to_id = ANY (%(keys)s) AND l.relation = 'payment_intent' AND l.from_id ~ '^(ch|py)_'
+) AS k
+JOIN object_versions AS v ON v.object_id = k.member
+    AND (v.is_current OR v.type IN ('payment_intent.payment_failed', 'charge.failed'))
+WHERE v.kind IN ('payment_intent', 'charge')
+ORDER BY v.occurred_at, v.kind DESC, v.stripe_event_id
+"""
+
+# An invoice names its payment (before basil), or an invoice payment names both (since).
+_INVOICES = """
+SELECT l.to_id, coalesce(named.to_id, l.from_id)
+FROM links AS l
+LEFT JOIN links AS named ON named.from_id = l.from_id AND named.relation = 'invoice'
+WHERE l.to_id = ANY (%(members)s) AND l.relation IN ('payment_intent', 'charge')
+    AND (l.from_id LIKE 'in\\_%%' OR (l.from_id LIKE 'inpay\\_%%' AND named.to_id IS NOT NULL))
+ORDER BY 2
+"""
+
+_BY_REFERENCE = """
+SELECT object_id FROM object_versions
+WHERE is_current AND kind = 'invoice' AND customer_id = %(customer)s
+    AND left(object_id, 25) = left(%(reference)s, 25)
+    AND %(amount)s IN ((canonical ->> 'amount_due')::numeric, (canonical ->> 'total')::numeric)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRow:
+    """A row of `payments`; amounts in minor units, instants UTC."""
+
+    id: str
+    customer_id: str | None
+    invoice_id: str | None
+    invoice_join: str
+    status: str
+    currency: str | None
+    amount_minor: int | None
+    amount_received_minor: int | None
+    amount_refunded_minor: int | None
+    disputed: bool
+    attempt: int | None
+    failed_at: datetime | None
+    failure_code: str | None
+    decline_code: str | None
+    advice_code: str | None
+    network_decline_code: str | None
+    method_type: str | None
+    brand: str | None
+    last4: str | None
+    order_reference: str | None
+    created: datetime
+    provisional: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    object_id: str
+    kind: str
+    customer_id: str | None
+    occurred_at: datetime
+    type: str
+    payment: Payment
+    doubtful: list[str]
+    is_current: bool
+
+
+def derive_payments(
+    connection: psycopg.Connection[tuple[Any, ...]], touched: Sequence[str]
+) -> list[str]:
+    """Make again every payment that the touched objects may have changed; return their ids."""
+    near = connection.execute(_TOUCHED, {"ids": list(touched)}).fetchall()
+    if not near:
+        return []
+    keys = sorted({key for key, _ in near})
+    by_key: dict[str, list[_Version]] = defaultdict(list)
+    for row in connection.execute(_VERSIONS, {"keys": keys}).fetchall():
+        key, object_id, kind, customer, occurred_at, type_, canonical, doubtful, is_current = row
+        payment = msgspec.convert(canonical, Payment)
+        by_key[key].append(
+            _Version(object_id, kind, customer, occurred_at, type_, payment, doubtful, is_current)
+        )
+    members = {version.object_id for versions in by_key.values() for version in versions}
+    invoices: dict[str, str] = {}
+    for member, invoice in connection.execute(
+        _INVOICES, {"members": sorted(members | set(keys))}
+    ).fetchall():
+        invoices.setdefault(member, invoice)
+    rows = [_row(connection, key, versions, invoices) for key, versions in by_key.items()]
+    connection.execute(
+        "DELETE FROM payments WHERE id = ANY(%s)", [sorted({*keys, *(id_ for _, id_ in near)})]
+    )
+    names = [one.name for one in fields(PaymentRow)]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO payments ({', '.join(names)})"  # noqa: S608 — names of our own fields
+            f" VALUES ({', '.join(['%s'] * len(names))})",
+            [astuple(row) for row in rows],
+        )
+    return keys
+
+
+def _row(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    key: str,
+    versions: list[_Version],
+    invoices: dict[str, str],
+) -> PaymentRow:
+    current = [version for version in versions if version.is_current]
+    charges = [version.payment for version in current if version.kind == "charge"]
+    intent = next((v.payment for v in current if v.kind == "payment_intent"), None)
+    last = charges[-1] if charges else None
+    main = intent or last or versions[-1].payment
+    failed = [version for version in versions if version.type in FAILURES]
+    failure = _failure(failed)
+    received = intent.amount_received if intent else None
+    if received is None and charges:
+        received = sum(charge.amount_received or 0 for charge in charges)
+    customer = next((v.customer_id for v in versions if v.customer_id), None)
+    invoice, join = _invoice(connection, key, versions, invoices, customer)
+    shown = next((one for one in (*reversed(charges), intent) if one and one.last4), main)
+    created = [version.payment.created for version in versions if version.payment.created]
+    return PaymentRow(
+        id=key,
+        customer_id=customer,
+        invoice_id=invoice,
+        invoice_join=join,
+        status=main.status or "unknown",
+        currency=main.currency,
+        amount_minor=main.amount,
+        amount_received_minor=received,
+        amount_refunded_minor=sum(charge.amount_refunded or 0 for charge in charges),
+        disputed=any(charge.disputed for charge in charges),
+        attempt=len(charges) or (1 if failed else None),
+        failed_at=failed[-1].occurred_at if failed else None,
+        failure_code=failure.failure_code if failure else None,
+        decline_code=failure.decline_code if failure else None,
+        advice_code=failure.advice_code if failure else None,
+        network_decline_code=failure.network_decline_code if failure else None,
+        method_type=shown.method_type,
+        brand=shown.brand,
+        last4=shown.last4,
+        order_reference=intent.order_reference if intent else None,
+        created=utc(min(created)) if created else min(version.occurred_at for version in versions),
+        provisional=sorted({leaf for version in current for leaf in version.doubtful}),
+    )
+
+
+def _failure(failed: list[_Version]) -> Payment | None:
+    """Return the last failure; a charge tells more of it than the intent of the same second."""
+    if not failed:
+        return None
+    at = failed[-1].occurred_at
+    last = [version for version in failed if version.occurred_at == at]
+    return min(last, key=lambda version: version.kind).payment
+
+
+def _invoice(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    key: str,
+    versions: list[_Version],
+    invoices: dict[str, str],
+    customer: str | None,
+) -> tuple[str | None, str]:
+    named = {version.payment.invoice for version in versions if version.payment.invoice}
+    named |= {
+        invoices[member]
+        for member in {key, *(version.object_id for version in versions)}
+        if member in invoices
+    }
+    if named:
+        return min(named), "link"
+    intents = [v.payment for v in versions if v.kind == "payment_intent" and v.is_current]
+    reference = intents[0].order_reference if intents else None
+    if reference and customer:
+        found = connection.execute(
+            _BY_REFERENCE,
+            {"customer": customer, "reference": reference, "amount": intents[0].amount},
+        ).fetchall()
+        if len(found) == 1:
+            return found[0][0], "order_reference"
+    return None, "unknown"

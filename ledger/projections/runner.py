@@ -1,0 +1,167 @@
+"""Takes each projection through the log: batch by batch, rows and bookmark in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from threading import Event
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import psycopg
+
+from ledger.errors import DatabaseUnavailable
+from ledger.log import Log, RecordedEvent
+
+if TYPE_CHECKING:
+    from ledger.application import Ledger
+
+logger = logging.getLogger("ledger.projections")
+
+BATCH_EVENTS = 1000
+POLL_SECONDS = 1.0
+BACKOFF_SECONDS_MAX = 30.0
+
+
+class Projection(ABC):
+    """A set of read models that moves through the log under one bookmark."""
+
+    name: ClassVar[str]
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    @abstractmethod
+    def apply(
+        self, connection: psycopg.Connection[tuple[Any, ...]], events: Sequence[RecordedEvent]
+    ) -> None:
+        """Write what these events, the next in the log, mean; commit nothing."""
+
+
+class Runner:
+    """Runs projections of one ledger until told to stop."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        projections: Sequence[type[Projection]],
+        batch_events: int = BATCH_EVENTS,
+    ) -> None:
+        self._ledger = ledger
+        self._projections = [projection(ledger) for projection in projections]
+        self._batch_events = batch_events
+        self._failing = 0  # the first position of the batch at hand
+
+    def catch_up(self) -> int:
+        """Project everything the log holds now; return how many events were read."""
+        total = 0
+        with self._ledger.database.connect(self._ledger.schema) as connection:
+            for projection in self._projections:
+                while done := self.step(connection, projection):
+                    total += done
+        return total
+
+    def step(self, connection: psycopg.Connection[tuple[Any, ...]], projection: Projection) -> int:
+        """Project the next batch in one transaction; return how many events it held.
+
+        An event that cannot be projected is found, noted as a fault and passed over.
+        """
+        try:
+            return self._step(connection, projection, self._batch_events)
+        except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 — find the event that it is about
+            logger.warning("projecting by single events after: %s", _told(error))
+        done = 0
+        for _ in range(self._batch_events):
+            try:
+                one = self._step(connection, projection, 1)
+            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable):
+                raise
+            except Exception as error:  # noqa: BLE001 — one event shall not stop all others
+                one = self._pass_over(connection, projection, self._failing, _told(error))
+            done += one
+            if not one:
+                break
+        return done
+
+    def _pass_over(
+        self,
+        connection: psycopg.Connection[tuple[Any, ...]],
+        projection: Projection,
+        position: int,
+        fault: str,
+    ) -> int:
+        """Note that an event cannot be projected, and move past it unless somebody has."""
+        with connection.transaction():
+            connection.execute(
+                "INSERT INTO bookmarks VALUES (%s, 0) ON CONFLICT DO NOTHING", [projection.name]
+            )
+            moved = connection.execute(
+                "UPDATE bookmarks SET position = %s WHERE projection = %s AND position = %s",
+                [position, projection.name, position - 1],
+            )
+            if moved.rowcount:
+                connection.execute(
+                    "INSERT INTO projection_faults VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                    [projection.name, position, fault],
+                )
+        logger.error("event %s passed over by %s: %s", position, projection.name, fault)
+        return 1
+
+    def _step(
+        self, connection: psycopg.Connection[tuple[Any, ...]], projection: Projection, limit: int
+    ) -> int:
+        log = Log(connection)
+        with connection.transaction():
+            connection.execute(
+                "INSERT INTO bookmarks VALUES (%s, 0) ON CONFLICT DO NOTHING", [projection.name]
+            )
+            row = connection.execute(
+                "SELECT position FROM bookmarks WHERE projection = %s FOR UPDATE",
+                [projection.name],
+            ).fetchone()
+            assert row is not None
+            events = log.after(row[0], limit)
+            if events:
+                self._failing = events[0].position
+                projection.apply(connection, events)
+                connection.execute(
+                    "UPDATE bookmarks SET position = %s WHERE projection = %s",
+                    [events[-1].position, projection.name],
+                )
+        return len(events)
+
+    def run(self, stop: Event) -> None:
+        """Follow the log until `stop` is set: woken by NOTIFY, polling in any case."""
+        backoff = POLL_SECONDS
+        while not stop.is_set():
+            try:
+                with self._ledger.database.connect(self._ledger.schema) as connection:
+                    connection.execute(f"LISTEN {self._ledger.wake_channel}")
+                    while not stop.is_set():
+                        while sum(self.step(connection, one) for one in self._projections):
+                            if stop.is_set():
+                                return
+                        backoff = POLL_SECONDS
+                        for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                            pass
+            except Exception as error:  # noqa: BLE001 — a worker outlives any failure, loudly
+                logger.error(
+                    "projecting %s stopped: %s; trying again in %.0f s",
+                    self._ledger.name,
+                    _told(error),
+                    backoff,
+                )
+                stop.wait(backoff)
+                backoff = min(backoff * 2, BACKOFF_SECONDS_MAX)
+
+
+def _told(error: Exception) -> str:
+    """Return what may be logged: where it failed, and the text only of database errors."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+    told = error.diag.message_primary if isinstance(error, psycopg.Error) else ""
+    return f"{type(error).__name__} at {place} {told or ''}".strip()

@@ -1,0 +1,109 @@
+"""What the environment says, read once by an entry point and then handed down."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ledger.errors import SettingsInvalid
+
+DEFAULT_LEDGER = "default"
+LEDGER_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The installation's settings; `from_env` documents each in `VARIABLES`."""
+
+    home: Path
+    database_url: str | None = None
+    database_owner_url: str | None = None
+    master_key: bytes | None = field(default=None, repr=False)
+    mode: str = "test"
+    public_url: str | None = None
+    bootstrap_token: str | None = field(default=None, repr=False)
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    stripe_account: str | None = None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read every setting; raise SettingsInvalid naming the variable that cannot be used."""
+
+        def text(name: str) -> str | None:
+            return environ.get(name, "").strip() or None
+
+        mode = text("LEDGER_MODE") or "test"
+        if mode not in {"test", "live"}:
+            raise SettingsInvalid(f"LEDGER_MODE is {mode!r}; it must be `test` or `live`.")
+        return cls(
+            home=_home(environ),
+            database_url=text("LEDGER_DATABASE_URL"),
+            database_owner_url=text("LEDGER_DATABASE_OWNER_URL"),
+            master_key=_master_key(text("LEDGER_MASTER_KEY")),
+            mode=mode,
+            public_url=text("LEDGER_PUBLIC_URL"),
+            bootstrap_token=text("LEDGER_BOOTSTRAP_TOKEN"),
+            webhook_secrets=split_secrets(environ.get("STRIPE_WEBHOOK_SECRET", "")),
+            stripe_account=text("STRIPE_ACCOUNT"),
+        )
+
+
+VARIABLES: Mapping[str, str] = {
+    "LEDGER_HOME": "where the embedded database and the made master key live",
+    "LEDGER_DATABASE_URL": "any PostgreSQL ≥ 15; unset: an embedded server under LEDGER_HOME",
+    "LEDGER_DATABASE_OWNER_URL": "the role that migrates, where the first may not create tables",
+    "LEDGER_MASTER_KEY": "32 bytes in base64; unset: made once in LEDGER_HOME/master.key",
+    "LEDGER_MODE": "`test` (default) or `live`: events of the other mode are set aside",
+    "LEDGER_PUBLIC_URL": "the https address under which Stripe reaches this ledger",
+    "LEDGER_BOOTSTRAP_TOKEN": "an API token with all scopes, for automation",
+    "STRIPE_WEBHOOK_SECRET": "`whsec_…`, several separated by commas while one is being rolled",
+    "STRIPE_ACCOUNT": "`acct_…`: events that bear another account are set aside; unset: any",
+}
+
+
+def split_secrets(text: str) -> tuple[str, ...]:
+    """Return the comma-separated secrets, stripped of the blanks and newlines of env files."""
+    return tuple(secret for part in text.split(",") if (secret := part.strip()))
+
+
+def valid_ledger_name(name: str) -> str:
+    """Return the name, or raise SettingsInvalid saying what a ledger may be called."""
+    if not LEDGER_NAME.fullmatch(name):
+        raise SettingsInvalid(
+            f"A ledger cannot be called {name!r}: use a lower-case letter, then up to 30 "
+            "lower-case letters, digits or underscores."
+        )
+    return name
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if configured := environ.get("LEDGER_HOME", "").strip():
+        return Path(configured).expanduser().absolute()
+    base = environ.get("XDG_DATA_HOME", "").strip()
+    user = environ.get("HOME", "").strip()
+    if not base and not user:
+        raise SettingsInvalid("Neither HOME nor LEDGER_HOME is set; set LEDGER_HOME to a folder.")
+    return (Path(base) if base else Path(user) / ".local" / "share").absolute() / "billing-ledger"
+
+
+def _master_key(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise SettingsInvalid(
+            "LEDGER_MASTER_KEY must be 32 bytes in base64, e.g. from `openssl rand -base64 32`."
+        )
+    return key
+
+
+def from_process() -> Settings:
+    """Read the settings from this process's environment."""
+    return Settings.from_env(os.environ)

@@ -1,0 +1,227 @@
+"""One function per fact that Stripe has moved about: right for every API version since 2014.
+
+Sources: https://docs.stripe.com/changelog (2018-10-31, 2019-03-14, 2020-08-27, 2022-11-15,
+2024-12-18.acacia, 2025-03-31.basil, 2025-09-30.clover, 2026-03-25.dahlia, 2026-09-30.endive).
+"""
+
+from __future__ import annotations
+
+from ledger.stripe_objects.fields import (
+    Node,
+    dig,
+    first,
+    flag,
+    instant,
+    members,
+    nested,
+    reference,
+    text,
+    whole,
+)
+
+
+def customer_of(obj: Node) -> str | None:
+    """Return the customer an object belongs to, or is."""
+    if obj.get("object") == "customer":
+        return reference(obj, "id")
+    return reference(obj, "customer")
+
+
+def subscription_of(obj: Node) -> str | None:
+    """Return the subscription an object is about, or is; absent on one-off invoices.
+
+    basil moved an invoice's to `parent.subscription_details`; `billing_reason` says nothing
+    reliable (a `manual` invoice with a subscription parent was seen).
+    """
+    if obj.get("object") == "subscription":
+        return reference(obj, "id")
+    direct = first(
+        reference(obj, "parent", "subscription_details", "subscription"),
+        reference(obj, "subscription"),
+        reference(obj, "subscription_details", "subscription"),
+    )
+    if direct or obj.get("object") != "invoice":
+        return direct
+    for line in members(obj, "lines"):
+        found = first(
+            reference(line, "parent", "subscription_item_details", "subscription"),
+            reference(line, "subscription"),
+        )
+        if found:
+            return found
+    return None
+
+
+def subscription_period(subscription: Node) -> tuple[int | None, int | None]:
+    """Return (current_period_start, current_period_end) in unix seconds.
+
+    Since basil each item has its own; the next bill is the earliest end.
+    """
+    items = [
+        (instant(item, "current_period_start"), end)
+        for item in members(subscription, "items")
+        if (end := instant(item, "current_period_end")) is not None
+    ]
+    if items:
+        return min(items, key=lambda period: period[1])
+    return instant(subscription, "current_period_start"), instant(
+        subscription, "current_period_end"
+    )
+
+
+def subscription_items(subscription: Node) -> list[Node]:
+    """Return the items; before 2014-ish a subscription had only one `plan` and `quantity`."""
+    found = members(subscription, "items")
+    if found or not isinstance(subscription.get("plan"), dict):
+        return found
+    return [{"plan": subscription["plan"], "quantity": subscription.get("quantity")}]
+
+
+def price_of(item: Node) -> str | None:
+    """Return the price id of a subscription item or an invoice line."""
+    return first(
+        reference(item, "price"),
+        reference(item, "pricing", "price_details", "price"),
+        reference(item, "plan"),
+    )
+
+
+def product_of(item: Node) -> str | None:
+    """Return the product id of a subscription item or an invoice line."""
+    return first(
+        reference(item, "price", "product"),
+        reference(item, "pricing", "price_details", "product"),
+        reference(item, "plan", "product"),
+    )
+
+
+def terms_of(item: Node) -> Node:
+    """Return the hash with an item's amount and interval, in the shape of `price`."""
+    if isinstance(item.get("price"), dict):
+        return nested(item, "price")
+    plan = nested(item, "plan")
+    return {
+        **plan,
+        "unit_amount": plan.get("amount"),
+        "unit_amount_decimal": plan.get("amount_decimal"),
+        "recurring": {
+            "interval": plan.get("interval"),
+            "interval_count": plan.get("interval_count"),
+            "usage_type": plan.get("usage_type"),
+        },
+    }
+
+
+def coupon_of(discount: Node) -> str | None:
+    """Return a discount's coupon id (`source.coupon` since clover, `coupon` before)."""
+    return first(reference(discount, "source", "coupon"), reference(discount, "coupon"))
+
+
+def discounts_of(obj: Node) -> list[tuple[str | None, str | None]]:
+    """Return (discount id, coupon id) pairs in their order; either may be unknown."""
+    many = obj.get("discounts")
+    if isinstance(many, list) and many:
+        return [
+            (reference(one), coupon_of(one)) if isinstance(one, dict) else (reference(one), None)
+            for one in many
+        ]
+    single = obj.get("discount")
+    return [(reference(single), coupon_of(single))] if isinstance(single, dict) else []
+
+
+def tax_minor(invoice: Node) -> int | None:
+    """Return an invoice's tax in minor units."""
+    for name in ("total_taxes", "total_tax_amounts"):
+        if isinstance(invoice.get(name), list):
+            return sum(whole(part, "amount") or 0 for part in members(invoice, name))
+    return whole(invoice, "tax")
+
+
+def invoice_status(invoice: Node) -> str | None:
+    """Return draft, open, paid, void or uncollectible; before 2018-11-08 told by three flags."""
+    if status := text(invoice, "status"):
+        return status
+    if flag(invoice, "paid"):
+        return "paid"
+    if flag(invoice, "forgiven"):
+        return "uncollectible"
+    if flag(invoice, "closed"):
+        return "void"
+    if flag(invoice, "attempted"):
+        return "open"
+    return None if flag(invoice, "paid") is None else "draft"
+
+
+def invoice_transition(invoice: Node, name: str) -> int | None:
+    """Return when an invoice was finalized, paid, voided or marked uncollectible (unix seconds)."""
+    return first(instant(invoice, "status_transitions", name), instant(invoice, name))
+
+
+def amount_paid_minor(invoice: Node) -> int | None:
+    """Return what was paid on an invoice; very old invoices only say that they are paid."""
+    paid = whole(invoice, "amount_paid")
+    if paid is None and flag(invoice, "paid") is not None:
+        return whole(invoice, "amount_due") if flag(invoice, "paid") else 0
+    return paid
+
+
+def is_proration(line: Node) -> bool:
+    """Return whether an invoice line is a proration."""
+    return bool(
+        first(
+            flag(line, "parent", "subscription_item_details", "proration"),
+            flag(line, "parent", "invoice_item_details", "proration"),
+            flag(line, "proration"),
+        )
+    )
+
+
+def decline_of_charge(charge: Node) -> str | None:
+    """Return the issuer's decline code of a failed charge (`outcome.reason`, else failure_code)."""
+    if text(charge, "status") not in ("failed", None):  # before 2015 there was no status
+        return None
+    if text(charge, "outcome", "type") == "issuer_declined" and (
+        reason := text(charge, "outcome", "reason")
+    ):
+        return reason
+    return text(charge, "failure_code")
+
+
+def card_of(obj: Node) -> tuple[str | None, str | None, str | None]:
+    """Return (method type, brand, last4) of what paid, as far as it is told."""
+    details = nested(obj, "payment_method_details")
+    method = text(details, "type")
+    card = nested(details, method) if method else {}
+    if not card:
+        for holder in (
+            nested(obj, "source"),
+            nested(obj, "card"),
+            nested(obj, "last_payment_error", "payment_method", "card"),
+            nested(obj, "last_payment_error", "source"),
+        ):
+            if holder:
+                card, method = holder, method or text(holder, "object") or "card"
+                break
+    brand = first(text(card, "brand"), text(card, "type"))  # `type` until 2015
+    return method, brand.lower() if brand else None, text(card, "last4")
+
+
+def order_reference_of(payment_intent: Node) -> str | None:
+    """Return the invoice id a payment intent of basil and later refers to, maybe cut to 25."""
+    found = text(payment_intent, "payment_details", "order_reference")
+    return found if found and found.startswith("in_") else None
+
+
+def paused_reason(subscription: Node) -> str | None:
+    """Return why a subscription is `paused` (endive's status_details)."""
+    return text(subscription, "status_details", "paused", "subscription", "type")
+
+
+def quantity_of(item: Node) -> int | None:
+    """Return how many units an item has; None for metered ones."""
+    return whole(item, "quantity")
+
+
+def is_deleted_object(obj: Node) -> bool:
+    """Return whether this is what remains of a deleted object: {id, object, deleted: true}."""
+    return dig(obj, "deleted") is True

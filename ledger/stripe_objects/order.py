@@ -1,0 +1,354 @@
+"""The order of facts inside one second: what an object was at its end, from the set of facts.
+
+Stripe's `created` has whole seconds and deliveries come in any order. Each attribute that a
+`previous_attributes` names walks a trail old → new; its last value is the one that needs the
+fewest missing steps from the value before. The winner is the snapshot that contradicts these
+last values least; then progress tables per kind of object decide. Aggregates and projections
+use this rule and no other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ledger.canonical import canonical
+from ledger.stripe_objects.progress import COUNTERS, RANKS, progress_of
+from ledger.stripe_objects.rendering import one_rendering
+
+Mark = Literal["clear", "gap", "assumed"]
+Leaf = tuple[str, ...]
+Value = Hashable
+PRESENT: Leaf = ("",)  # under a hash: whether it is there at all
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What one event says of its object: a whole snapshot and, on changes, what was before."""
+
+    event_id: str
+    type: str
+    snapshot: Mapping[str, Any]
+    previous: Mapping[str, Any] | None = None
+    api_version: str | None = None
+
+    @property
+    def creates(self) -> bool:
+        """Whether the object came into being."""
+        return self.type.endswith(".created")
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the object ceased to be."""
+        return self.type.endswith(".deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The state at the end of a second: whose snapshot it is and how sure that is."""
+
+    winner: Fact
+    is_deleted: bool
+    mark: Mark
+    doubtful: tuple[str, ...] = ()
+
+
+def settle(
+    facts: Sequence[Fact],
+    before: Settled | None = None,
+    following: Sequence[Fact] = (),
+    kind: str = "",
+) -> Settled:
+    """Return the state of one object at the end of a second.
+
+    `facts` are those of this second, distinct by event id, in any order; `before` is the state
+    at the end of the second before, if one is known; `following` the facts of the next second,
+    whose `previous_attributes` may tell what this one ended with.
+    """
+    if len(facts) == 1:
+        only = facts[0]
+        return Settled(only, only.deletes, "clear")
+    facts = sorted(facts, key=lambda fact: fact.event_id.encode())
+    alive_before = not before.is_deleted if before else not any(f.creates for f in facts)
+    deletions = [fact for fact in facts if fact.deletes]
+    balance = alive_before + sum(fact.creates for fact in facts) - len(deletions)
+    if deletions and balance <= 0:
+        return _settle_deleted(deletions)
+    alive = [fact for fact in facts if not fact.deletes] or list(facts)
+    if len(alive) == 1:
+        return Settled(alive[0], False, "clear")
+    # What was before a deletion or a re-creation says nothing about the object that lives now.
+    reborn = bool(deletions) or (before is not None and before.is_deleted)
+    return _settle_alive(alive, None if reborn else before, following, kind)
+
+
+def _settle_deleted(deletions: list[Fact]) -> Settled:
+    winner = deletions[-1]
+    differing = {canonical(fact.snapshot) for fact in deletions}
+    return Settled(winner, True, "clear" if len(differing) == 1 else "assumed")
+
+
+@dataclass(slots=True)
+class Trail:
+    """The steps an attribute took inside the second, and the values it was seen with."""
+
+    steps: list[tuple[Value, Value]] = field(default_factory=list)
+    seen: set[Value] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The values an attribute may have had last (one: it is known) and the steps missing."""
+
+    values: frozenset[Value]
+    missing: int
+
+
+def _settle_alive(
+    facts: list[Fact], before: Settled | None, following: Sequence[Fact], kind: str
+) -> Settled:
+    pre_image = _value_before(following)
+    earlier = before.winner if before else None
+    rendered = one_rendering([*facts, *([earlier] if earlier else []), *pre_image])
+    snapshots = [snapshot for snapshot, _ in rendered[: len(facts)]]
+    known = rendered[len(facts)][0] if earlier else None
+    created = next((s for f, s in zip(facts, snapshots, strict=True) if f.creates), None)
+    after = _Undone(*rendered[-1]) if pre_image else None
+
+    endings: dict[Leaf, Ending] = {}
+    for leaf, trail in _trails(facts, rendered).items():
+        ending = last_values(trail, value_at(known, leaf) if known else None, known is None)
+        evidence = [value_at(created, leaf)] if created is not None else []
+        evidence += [after.value_at(leaf)] if after is not None else []
+        endings[leaf] = _without_ties(leaf, ending, evidence, kind)
+
+    def contradictions(index: int, *, only_known: bool) -> int:
+        return sum(
+            value_at(snapshots[index], leaf) not in ending.values
+            for leaf, ending in endings.items()
+            if (len(ending.values) == 1) == only_known
+        )
+
+    def preference(index: int) -> tuple[Any, ...]:
+        return (
+            -contradictions(index, only_known=True),
+            -contradictions(index, only_known=False),
+            progress_of(kind, facts[index].snapshot),
+            not facts[index].creates,
+        )
+
+    ranked = sorted(range(len(facts)), key=preference)  # stable: the greatest event id is last
+    best = ranked[-1]
+    equals = [index for index in ranked if preference(index) == preference(best)]
+    doubtful = {leaf for leaf, ending in endings.items() if len(ending.values) > 1}
+    doubtful |= {
+        leaf
+        for leaf, ending in endings.items()
+        if len(ending.values) == 1 and value_at(snapshots[best], leaf) not in ending.values
+    }
+    for index in equals[:-1]:
+        doubtful |= _differing(snapshots[best], snapshots[index], kind)
+    mark: Mark = "clear"
+    if any(ending.missing for ending in endings.values()):
+        mark = "gap"
+    if doubtful:
+        mark = "assumed"
+    return Settled(facts[best], False, mark, tuple(sorted({_name(leaf) for leaf in doubtful})))
+
+
+def _value_before(following: Sequence[Fact]) -> list[Fact]:
+    """Return the next second's fact if there is just one and it tells what was before it."""
+    changing = [fact for fact in following if fact.previous]
+    return list(following) if len(following) == 1 and changing else []
+
+
+class _Undone:
+    """An object as it was before one fact about it."""
+
+    def __init__(self, snapshot: Mapping[str, Any], previous: Mapping[str, Any]) -> None:
+        self._snapshot = snapshot
+        self._old = {leaf: old for leaf, old, _ in changes(previous, snapshot)}
+
+    def value_at(self, leaf: Leaf) -> Value:
+        return self._old[leaf] if leaf in self._old else value_at(self._snapshot, leaf)
+
+
+def _trails(
+    facts: list[Fact], rendered: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> dict[Leaf, Trail]:
+    trails: dict[Leaf, Trail] = defaultdict(Trail)
+    named: list[set[Leaf]] = []
+    for snapshot, previous in rendered[: len(facts)]:
+        named.append(set())
+        for leaf, old, new in changes(previous, snapshot):
+            named[-1].add(leaf)
+            trails[leaf].steps.append((old, new))
+    for leaf, trail in trails.items():
+        for index, fact in enumerate(facts):
+            if leaf not in named[index] and not fact.creates:
+                trail.seen.add(value_at(rendered[index][0], leaf))
+    return trails
+
+
+def changes(
+    previous: Mapping[str, Any], snapshot: Mapping[str, Any], path: Leaf = ()
+) -> Iterable[tuple[Leaf, Value, Value]]:
+    """Yield (leaf, old, new) for every leaf that a `previous_attributes` says has changed."""
+    for key, old in previous.items():
+        new = snapshot.get(key)
+        here = (*path, key)
+        if old.__class__ is dict and new.__class__ is dict:
+            yield from changes(old, new, here)
+        elif old.__class__ is dict or new.__class__ is dict:
+            opened_old, opened_new = leaves({key: old}, path), leaves({key: new}, path)
+            for leaf in sorted({*opened_old, *opened_new}):
+                if opened_old.get(leaf) != opened_new.get(leaf):
+                    yield leaf, opened_old.get(leaf), opened_new.get(leaf)
+        elif (a := _value(old)) != (b := _value(new)):
+            yield here, a, b
+
+
+def leaves(node: Mapping[str, Any], path: Leaf = ()) -> dict[Leaf, Value]:
+    """Return every leaf of a hash by its path; null is absent, arrays are whole."""
+    found: dict[Leaf, Value] = {}
+    for key, value in node.items():
+        if value.__class__ is dict:
+            found[(*path, key, *PRESENT)] = True
+            found.update(leaves(value, (*path, key)))
+        elif value is not None:
+            found[*path, key] = _value(value)
+    return found
+
+
+def value_at(node: Any, leaf: Leaf) -> Value:
+    """Return one leaf of a hash, None where there is none."""
+    for step in leaf:
+        if node.__class__ is not dict:
+            return None
+        if not step:
+            return True  # a hash is present
+        node = node.get(step)
+    return None if node.__class__ is dict else _value(node)
+
+
+def _value(value: Any) -> Value:
+    kind = value.__class__
+    if kind is list or kind is dict:
+        return canonical(value)
+    if kind is bool:
+        return ("bool", value)  # in Python True == 1, at Stripe it is not
+    return value  # type: ignore[no-any-return]
+
+
+def last_values(trail: Trail, before: Value, start_unknown: bool) -> Ending:
+    """Return the ends of a walk over all steps, and past all values seen, with fewest missing.
+
+    The steps are the edges of a directed multigraph. A walk from `before` to an end that uses
+    every edge exists iff, with one more edge end → before, every value is left as often as it
+    is reached and all hang together; each step missing for that is counted. With parts that do
+    not hang together each needs at least one step to be left by.
+    """
+    balance: dict[Value, int] = dict.fromkeys(trail.seen, 0)
+    if not start_unknown:
+        balance.setdefault(before, 0)
+    parts = _Parts(balance)
+    for old, new in trail.steps:
+        balance[old] = balance.get(old, 0) + 1
+        balance[new] = balance.get(new, 0) - 1
+        parts.join(old, new)
+    values = list(balance)
+    lack: dict[Value, int] = defaultdict(int)
+    for value in values:
+        lack[parts.root(value)] += max(0, balance[value])
+    total = sum(max(1, part) for part in lack.values())
+
+    def missing(start: Value, end: Value) -> int:
+        a, b = parts.root(start), parts.root(end)
+        touched = {a: lack[a], b: lack[b]}
+        if start != end:
+            # the closing edge end → start leaves `end` once more and reaches `start` once more
+            touched[a] += max(0, balance[start] - 1) - max(0, balance[start])
+            touched[b] += max(0, balance[end] + 1) - max(0, balance[end])
+        joined = sum(touched.values())
+        if len(lack) - (a != b) == 1:
+            return joined
+        rest = total - sum(max(1, lack[part]) for part in touched)
+        return rest + max(1, joined)
+
+    starts = values if start_unknown else [before]
+    costs = {end: min(missing(start, end) for start in starts) for end in values}
+    fewest = min(costs.values())
+    return Ending(frozenset(end for end, cost in costs.items() if cost == fewest), fewest)
+
+
+class _Parts:
+    """Which values hang together (disjoint sets)."""
+
+    def __init__(self, values: Iterable[Value]) -> None:
+        self._parent: dict[Value, Value] = {value: value for value in values}
+
+    def root(self, value: Value) -> Value:
+        parent = self._parent.setdefault(value, value)
+        while parent != value:
+            self._parent[value] = self._parent[parent]
+            value, parent = parent, self._parent[parent]
+        return value
+
+    def join(self, a: Value, b: Value) -> None:
+        self._parent[self.root(a)] = self.root(b)
+
+
+def _without_ties(
+    leaf: Leaf,
+    ending: Ending,
+    evidence: Sequence[Value],
+    kind: str,
+) -> Ending:
+    if len(ending.values) == 1:
+        return ending
+    for value in evidence:  # what it was created with, else what it was before the next fact
+        if value in ending.values:
+            return Ending(frozenset([value]), ending.missing)
+    furthest = _furthest(leaf, ending.values, kind)
+    return Ending(furthest, ending.missing)
+
+
+def _furthest(leaf: Leaf, values: frozenset[Value], kind: str) -> frozenset[Value]:
+    if leaf == ("status",):
+        ranks = RANKS.get(kind, {})
+        if all(value in ranks for value in values):
+            top = max(ranks[str(value)] for value in values)
+            return frozenset(value for value in values if ranks[str(value)] == top)
+    if ".".join(leaf) in COUNTERS.get(kind, ()):
+        numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+        if numbers and len(numbers) + (None in values) == len(values):
+            return frozenset([max(numbers)])
+        if None in values and len(values) == 2:
+            return values - {None}
+    return values
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], kind: str) -> set[Leaf]:
+    if a == b:
+        return set()
+    silent = SILENT.get(kind, frozenset()) | SILENT[""]
+    here, there = leaves(a), leaves(b)
+    return {
+        leaf
+        for leaf in {*here, *there}
+        if here.get(leaf) != there.get(leaf) and leaf[0] not in silent and leaf[-1]
+    }
+
+
+# Leaves that change without being named in any `previous_attributes`.
+SILENT: Mapping[str, frozenset[str]] = {
+    "": frozenset({"url", "hosted_invoice_url", "invoice_pdf", "receipt_url", "updated"}),
+    "invoice": frozenset({"webhooks_delivered_at"}),
+    "customer": frozenset({"next_invoice_sequence"}),
+}
+
+
+def _name(leaf: Leaf) -> str:
+    return ".".join(part for part in leaf if part)

@@ -1,0 +1,110 @@
+"""A real PostgreSQL for every test run, a fresh ledger for every test that asks for one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from psycopg import sql
+
+from api import create_app
+from ledger.application import Ledger, change_settings, ledger_names
+from ledger.bootstrap import Installation
+from ledger.database import Database, open_database
+from ledger.database.migrate import migrate
+from ledger.settings import Settings
+from tests.facts import SECRET
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """An installation of its own: embedded, unless LEDGER_TEST_DATABASE_URL names a server."""
+    environ = {
+        "LEDGER_HOME": str(tmp_path_factory.mktemp("home")),
+        "STRIPE_WEBHOOK_SECRET": SECRET,
+        "LEDGER_MASTER_KEY": "dGVzdC1tYXN0ZXIta2V5LW9mLTMyLWJ5dGVzLWxvbmc=",
+    }
+    if url := os.environ.get("LEDGER_TEST_DATABASE_URL"):
+        environ["LEDGER_DATABASE_URL"] = url
+    return Settings.from_env(environ)
+
+
+@pytest.fixture(scope="session")
+def database(settings: Settings) -> Iterator[Database]:
+    """The migrated database of this run."""
+    opened = open_database(settings)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def installation(settings: Settings, database: Database) -> Installation:
+    """The installation all tests of a run share; each test has a ledger of its own in it."""
+    return Installation(settings, database)
+
+
+@pytest.fixture
+def ledger(installation: Installation) -> Iterator[Ledger]:
+    """An empty ledger in test mode."""
+    yield from new_ledger(installation)
+
+
+def new_ledger(installation: Installation, **changes: str) -> Iterator[Ledger]:
+    """Yield an empty ledger with these settings; empty and shelve it afterwards."""
+    name = _shelf.pop() if _shelf else f"t{os.getpid()}_{next(_numbers)}"
+    if name not in ledger_names(installation.database):
+        migrate(installation.database, name)
+    opened = installation.ledger(name)
+    change_settings(opened, {"mode": "test", "webhook_secrets": SECRET, **changes})
+    opened.close()
+    installation.forget(name)
+    opened = installation.ledger(name)
+    yield opened
+    opened.close()
+    installation.forget(name)
+    empty(opened)
+    _shelf.append(name)
+
+
+_shelf: list[str] = []
+
+
+def empty(ledger: Ledger) -> None:
+    """Remove everything from a ledger, which only a superuser can who switches triggers off."""
+    with ledger.database.connect_as_owner() as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            sql.SQL("TRUNCATE {}").format(
+                sql.SQL(", ").join(sql.Identifier(ledger.schema, table) for table in TABLES)
+            )
+        )
+
+
+TABLES = (
+    "events", "subject_keys", "seals", "settings", "api_tokens", "delivery_counts", "bookmarks",
+    "projection_faults", "object_versions", "links", "owners", "customers", "customer_search",
+    "payments", "timeline",
+)  # fmt: skip
+
+
+@pytest.fixture
+def client(installation: Installation) -> FlaskClient:
+    """The web application, called in-process."""
+    return create_app(installation).test_client()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real payloads kept outside this project; tests that need them skip where they are not."""
+    here = Path(__file__).resolve().parent.parent
+    found = Path(os.environ.get("LEDGER_SHARED") or here.parent / "shared")
+    if not (found / "data" / "stripe-events").is_dir():
+        pytest.skip("the collection of real Stripe payloads is not on this machine")
+    return found

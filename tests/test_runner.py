@@ -1,0 +1,43 @@
+"""The runner: one event that a projection cannot read does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from ledger.application import Ledger
+from ledger.log import RecordedEvent
+from ledger.projections import Crm, Runner
+from tests.facts import customer, event, record
+
+
+class Squeamish(Crm):
+    """The CRM views, but one customer is more than they can read."""
+
+    def apply(
+        self, connection: psycopg.Connection[tuple[Any, ...]], events: Sequence[RecordedEvent]
+    ) -> None:
+        if any(one.customer_id == "cus_poison" for one in events):
+            raise ValueError("cannot read this one")
+        super().apply(connection, events)
+
+
+@pytest.mark.parametrize("poisoned", [0, 3, 6])
+def test_an_event_that_cannot_be_projected_is_noted_and_passed_over(
+    ledger: Ledger, poisoned: int
+) -> None:
+    names = [f"cus_{index}" for index in range(6)]
+    names.insert(poisoned, "cus_poison")
+    record(ledger, *(event("customer.created", customer(name)) for name in names))
+
+    done = Runner(ledger, [Squeamish]).catch_up()
+
+    assert done == 7
+    with ledger.pool.connection() as connection:
+        known = connection.execute("SELECT id FROM customers ORDER BY id").fetchall()
+        faults = connection.execute("SELECT projection, position FROM projection_faults").fetchall()
+    assert [row[0] for row in known] == sorted(set(names) - {"cus_poison"})
+    assert faults == [("crm", poisoned + 1)]
