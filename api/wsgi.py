@@ -5,27 +5,17 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
-import threading
-import time
 
 from api import create_app
 from ledger.bootstrap import Installation
 from ledger.database import open_database
+from ledger.processes import end_with_supervisor
 from ledger.settings import from_process
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the one that serves is gone: an orphan would keep its port."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
-
+end_with_supervisor(os.environ)
 _settings = from_process()
 app = create_app(Installation(_settings, open_database(_settings)))
 

@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"ledger.log"},
     {"ledger.stripe_objects", "ledger.privacy"},
     {"ledger.database"},
-    {"ledger.settings", "ledger.clock", "ledger.money", "ledger.canonical"},
+    {"ledger.processes", "ledger.settings", "ledger.clock", "ledger.money", "ledger.canonical"},
     {"ledger.errors"},
 ]
 DEPTH = {layer: depth for depth, layers in enumerate(LAYERS) for layer in layers}
@@ -34,7 +34,7 @@ FENCES = {
     "stripe": {"tests"},
     "flask": {"api", "scripts"},
     "apscheduler": {"ledger.scheduler"},
-    "granian": {"ledger.cli"},
+    "granian": set(),  # runs as a process of its own
     "yoyo": {"ledger.database"},
     "eventsourcing": {"ledger.aggregates", "ledger.log"},
     "cryptography": {"ledger.privacy"},

@@ -34,7 +34,6 @@ TOKEN = "bootstrap-token-of-the-kill-tests"
 START_SECONDS = 60
 RECOVERY_SECONDS = 40
 PAUSE_SECONDS = 0.05
-CRASH_LOOP_SECONDS = 6  # granian ends when its worker does so twice within 5.5 s
 CLIENTS = 6
 
 pytestmark = pytest.mark.skipif(
@@ -65,6 +64,14 @@ def children_of(pid: int) -> dict[int, str]:
     return found
 
 
+def descendants_of(pid: int) -> dict[int, str]:
+    """Return the living processes below one: pid → command line."""
+    found = children_of(pid)
+    for child in list(found):
+        found |= descendants_of(child)
+    return found
+
+
 def is_alive(pid: int) -> bool:
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -86,7 +93,6 @@ class Server:
         }  # fmt: skip
         self._prefix = [sys.executable, "-c", ADOPTING] if as_init else []
         self._process: subprocess.Popen[bytes] | None = None
-        self._patient_from = 0.0
 
     def start(self) -> None:
         """Start and return when it takes deliveries."""
@@ -127,7 +133,9 @@ class Server:
 
     def postmaster(self) -> int:
         file = self.home / "postgres" / "data" / "postmaster.pid"
-        return int(file.read_text().split()[0]) if file.exists() else 0
+        with suppress(OSError, IndexError):  # gone, or only begun to be written
+            return int(file.read_text().split()[0])
+        return 0
 
     def stop(self) -> None:
         """Stop everything that was started here, in order if it can be, at any rate."""
@@ -136,12 +144,19 @@ class Server:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(RECOVERY_SECONDS)
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self.kill_tree()
         if postmaster and is_alive(postmaster):
             os.kill(postmaster, signal.SIGQUIT)  # "immediate": it takes its children along
             assert eventually(lambda: not is_alive(postmaster), START_SECONDS)
+
+    def kill_tree(self) -> None:
+        """Kill `ledger serve` and all that it runs, but for the database server."""
+        assert self._process is not None
+        tree = [] if self._process.poll() is not None else [self.pid, *descendants_of(self.pid)]
+        for pid in tree:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
 
     # What may be killed; each returns once it is dead.
 
@@ -151,18 +166,17 @@ class Server:
         assert eventually(lambda: not is_alive(pid), START_SECONDS)
 
     def kill_one(self, chance: Random, parent: int, told_by: str) -> None:
-        """Kill a child process that can be told by its command line."""
+        """Kill a process below this one that can be told by its command line."""
 
         def candidates() -> list[int]:
-            return [pid for pid, line in children_of(parent).items() if re.search(told_by, line)]
+            below = descendants_of(parent).items()
+            return [pid for pid, line in below if re.search(told_by, line)]
 
         assert eventually(lambda: bool(candidates()), RECOVERY_SECONDS), f"no {told_by}"
         self.kill(chance.choice(candidates()))
 
-    def kill_web_worker(self, chance: Random) -> None:
-        assert eventually(lambda: monotonic() > self._patient_from, CRASH_LOOP_SECONDS)
-        self.kill_one(chance, self.pid, "ledger serve|spawn_main")
-        self._patient_from = monotonic() + CRASH_LOOP_SECONDS
+    def kill_web_process(self, chance: Random) -> None:
+        self.kill_one(chance, self.pid, "granian")  # its master or its worker
 
     def kill_projector(self, chance: Random) -> None:
         self.kill_one(chance, self.pid, "ledger worker")
@@ -179,20 +193,22 @@ class Server:
         self.kill(killed)
         assert eventually(lambda: self.postmaster() not in {0, killed}, RECOVERY_SECONDS)
 
-    def kill_all_and_restart(self, chance: Random) -> None:
+    def kill_supervisor_and_restart(self, chance: Random) -> None:
         assert self._process is not None
-        os.killpg(self.pid, signal.SIGKILL)
+        orphans = descendants_of(self.pid)
+        self._process.kill()
         self._process.wait()
+        assert eventually(lambda: not any(map(is_alive, orphans)), RECOVERY_SECONDS), orphans
+        self.start()
+
+    def kill_all_and_restart(self, chance: Random) -> None:
+        self.kill_tree()
         self.start()
 
     def cut_power_and_restart(self, chance: Random) -> None:
-        assert self._process is not None
         postmaster = self.postmaster()
-        os.killpg(self.pid, signal.SIGKILL)
+        self.kill_tree()
         self.kill(postmaster)
-        self._process.wait()
-        # Where the power is cut no zombie remains; here somebody has to collect it first.
-        assert eventually(lambda: not (PROC / str(postmaster)).exists(), RECOVERY_SECONDS)
         self.start()
 
 
@@ -203,10 +219,11 @@ ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
 KILLS: dict[str, Callable[[Server, Random], None]] = {
-    "web worker": Server.kill_web_worker,
+    "web": Server.kill_web_process,
     "projector": Server.kill_projector,
     "backend": Server.kill_backend,
     "postmaster": Server.kill_postmaster,
+    "supervisor": Server.kill_supervisor_and_restart,
     "all": Server.kill_all_and_restart,
     "power": Server.cut_power_and_restart,
 }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -15,10 +13,11 @@ import click
 from ledger import tokens
 from ledger.bootstrap import Installation, installation
 from ledger.cli.context import Context, json_option, say_json
-from ledger.database.embedded import EmbeddedServer
+from ledger.database import Database
 from ledger.errors import LedgerError, SettingsInvalid
 from ledger.log.log import prepare
 from ledger.privacy.master import is_confirmed_saved, key_file
+from ledger.processes import WATCH_SECONDS, Supervisor, Termination, end_with_supervisor
 from ledger.projections import PROJECTIONS, Runner
 from ledger.scheduler import Jobs, add_jobs, scheduler
 from ledger.settings import DEFAULT_LEDGER
@@ -27,9 +26,7 @@ logger = logging.getLogger("ledger.serve")
 
 DEFAULT_PORT = 8100
 BLOCKING_THREADS = 48
-WATCH_SECONDS = 0.5
 NEW_LEDGERS_SECONDS = 5
-STOP_SECONDS = 20
 
 
 def _configure_logging() -> None:
@@ -48,36 +45,34 @@ def _configure_logging() -> None:
 @click.pass_obj
 def serve(context: Context, host: str, port: int, threads: int, no_worker: bool) -> None:
     """Serve the webhook and the API, and project what comes in."""
-    from granian.constants import Interfaces  # noqa: PLC0415 — only this command needs a server
-    from granian.server import Server  # noqa: PLC0415
-
     _configure_logging()
     _refuse_taken_port(host, port)
+    commands = {"web": _web_command(host, port, threads)}
+    if not no_worker:
+        commands["worker"] = [sys.executable, "-m", "ledger", "worker"]
     with installation(context.settings) as opened:
         _prepare(opened)
         _greet(opened, host, port)
-        stop = threading.Event()
-        watchers = [threading.Thread(target=_watch_database, args=[opened, stop], daemon=True)]
-        if not no_worker:
-            watchers.append(threading.Thread(target=_keep_worker, args=[stop], daemon=True))
-        for watcher in watchers:
-            watcher.start()
-        server = Server(
-            "api.wsgi:app",
-            address=host,
-            port=port,
-            interface=Interfaces.WSGI,
-            blocking_threads=threads,
-            respawn_failed_workers=True,
-            websockets=False,
-            log_level="error",  # type: ignore[arg-type]
-        )
-        try:
-            server.serve()
-        finally:
-            stop.set()
-            for watcher in watchers:
-                watcher.join(timeout=STOP_SECONDS)
+        Supervisor(commands, os.environ).run(Termination(), lambda: _tend(opened.database))
+
+
+def _web_command(host: str, port: int, threads: int) -> list[str]:
+    # Its master and its worker process end together; starting both again is ours to do.
+    return [
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port),
+        "--blocking-threads", str(threads), "--no-ws", "--log-level", "error", "api.wsgi:app",
+    ]  # fmt: skip
+
+
+def _tend(database: Database) -> None:
+    """Start the embedded server again when it was killed."""
+    if database.server is None or database.server.is_listening():
+        return
+    try:
+        database.server.ensure_running()
+        logger.warning("the embedded PostgreSQL was gone; started it again")
+    except LedgerError as error:
+        logger.error("%s", error)
 
 
 def _refuse_taken_port(host: str, port: int) -> None:
@@ -118,69 +113,24 @@ def _greet(opened: Installation, host: str, port: int) -> None:
         )
 
 
-def _watch_database(opened: Installation, stop: threading.Event) -> None:
-    """Start the embedded server again when it was killed."""
-    server = opened.database.server
-    if server is None:
-        return
-    while not stop.wait(WATCH_SECONDS):
-        if not _is_alive(server):
-            try:
-                server.ensure_running()
-                logger.warning("the embedded PostgreSQL was gone; started it again")
-            except LedgerError as error:
-                logger.error("%s", error)
-
-
-def _is_alive(server: EmbeddedServer) -> bool:
-    try:
-        pid = int((server.data / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, 0)
-    except (OSError, ValueError, IndexError):
-        return False
-    return True
-
-
-def _keep_worker(stop: threading.Event) -> None:
-    """Run the worker as a process of its own, again whenever it ends."""
-    while not stop.is_set():
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "ledger", "worker", "--parent", str(os.getpid())]
-        )
-        while worker.poll() is None and not stop.wait(WATCH_SECONDS):
-            pass
-        if worker.poll() is None:
-            worker.terminate()
-            try:
-                worker.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-            return
-        if not stop.is_set():
-            logger.warning("the worker ended (%s); starting it again", worker.returncode)
-            stop.wait(1)
-
-
 @click.command()
-@click.option("--parent", type=int, hidden=True, help="Stop when this process is gone.")
 @click.pass_obj
-def worker(context: Context, parent: int | None) -> None:
+def worker(context: Context) -> None:
     """Project what the log holds, seal it, and go on until stopped."""
     _configure_logging()
+    termination = Termination()
+    end_with_supervisor(os.environ)
     stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
     with installation(context.settings) as opened:
         jobs = scheduler()
         runners: dict[str, threading.Thread] = {}
         look_again_at = 0.0
-        while not stop.is_set():
+        while not termination.requested:
             if time.monotonic() >= look_again_at:
                 _work_on_new_ledgers(opened, runners, jobs, stop)
                 look_again_at = time.monotonic() + NEW_LEDGERS_SECONDS
-            if parent is not None and os.getppid() != parent:
-                stop.set()  # the server that started us was killed; the next brings its own worker
-            stop.wait(WATCH_SECONDS)
+            time.sleep(WATCH_SECONDS)
+        stop.set()
         for runner in runners.values():
             runner.join()
         jobs.shutdown(wait=True)

@@ -13,6 +13,7 @@ import os
 import pwd
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MAJOR = 18
 START_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 30
+CONNECT_TIMEOUT_SECONDS = 5
 SOCKET_PATH_MAX = 90  # the kernel's limit is 107 bytes, PostgreSQL appends `/.s.PGSQL.5432`
 
 CONFIGURATION = """\
@@ -104,9 +107,25 @@ class EmbeddedServer:
             login = self._login()
             if not self._is_complete():
                 self._initialise(login)
-            if not self._running():
+            if not self.is_listening():
                 self._start()
         return login
+
+    def is_listening(self) -> bool:
+        """Return whether a server takes connections on our socket, be it to say "not yet".
+
+        The socket is asked and not `postmaster.pid`: a killed server leaves that file behind, and
+        the number in it may belong to anybody by now.
+        """
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(CONNECT_TIMEOUT_SECONDS)
+            try:
+                probe.connect(str(self._socket_dir() / ".s.PGSQL.5432"))
+            except TimeoutError:
+                return True  # its backlog is full
+            except OSError:
+                return False
+        return True
 
     def release(self) -> None:
         """Leave the server's users; the last to leave stops it."""
@@ -119,8 +138,8 @@ class EmbeddedServer:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # somebody else still uses it
-            if self._running():
-                self._run("pg_ctl", "stop", "-D", self.data, "-m", "fast", "-w", "-s")
+            if self.is_listening():
+                self._stop()
 
     def _is_complete(self) -> bool:
         configuration = self.data / "postgresql.auto.conf"
@@ -191,7 +210,8 @@ class EmbeddedServer:
         self.log_file.touch(mode=0o600)
         self._give(self.log_file)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while True:
+        while not self.is_listening():
+            self._remove_stale_pid_file()
             try:
                 self._run(
                     "pg_ctl", "start", "-D", self.data, "-l", self.log_file, "-w", "-s",
@@ -200,20 +220,46 @@ class EmbeddedServer:
                 )  # fmt: skip
             except DatabaseUnavailable:
                 # A killed postmaster leaves its shared memory to its children for a moment.
-                if time.monotonic() > deadline or self._running():
+                if time.monotonic() > deadline:
                     raise
                 time.sleep(0.3)
-            else:
-                return
 
-    def _running(self) -> bool:
-        done = subprocess.run(
-            [*self._as_server_account(), str(_binary("pg_ctl")), "status", "-D", str(self.data)],
-            capture_output=True,
-            check=False,
-            cwd="/",
+    def _stop(self) -> None:
+        try:
+            self._pg_ctl_stop("fast", STOP_TIMEOUT_SECONDS)
+        except DatabaseUnavailable:
+            # PostgreSQL 18 may never end if it is asked to while it starts to recover from a
+            # crash. What it had not written yet is recovered at the next start.
+            if self.is_listening():
+                self._pg_ctl_stop("immediate", START_TIMEOUT_SECONDS)
+
+    def _pg_ctl_stop(self, mode: str, timeout_seconds: int) -> None:
+        self._run(
+            "pg_ctl", "stop", "-D", self.data, "-m", mode, "-w", "-s", "-t", str(timeout_seconds)
         )
-        return done.returncode == 0
+
+    def _remove_stale_pid_file(self) -> None:
+        """Remove `postmaster.pid` where its server is surely gone, whatever has its number now.
+
+        PostgreSQL would refuse to start if that number is a zombie or another process of its
+        account, as after a container's restart. Every process of a server stands in its data
+        folder, so where none does, none is left. Where that cannot be seen the file stays.
+        """
+        account = _server_account()
+        uid = account.pw_uid if account else os.geteuid()
+        if not Path("/proc/self/cwd").exists():
+            return
+        for process in Path("/proc").iterdir():
+            if not process.name.isdigit():
+                continue
+            try:
+                if process.stat().st_uid == uid and (process / "cwd").samefile(self.data):
+                    return
+            except PermissionError:
+                return
+            except OSError:
+                continue  # it ended meanwhile, or is a zombie, which stands nowhere
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         with tempfile.TemporaryFile("w+") as output:
