@@ -347,6 +347,39 @@ def test_the_server_can_be_stopped_while_it_recovers_from_a_crash(tmp_path: Path
             os.kill(int(pid), signal.SIGQUIT)
 
 
+def test_lock_files_that_a_dead_server_left_with_a_living_number_do_not_stop_the_next(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path):
+        pass
+    sleeper = (
+        subprocess.Popen(
+            ["sleep", str(PATIENCE_SECONDS)],
+            user="postgres" if has_account("postgres") else "nobody",
+        )
+        if os.geteuid() == 0
+        else subprocess.Popen(["sleep", str(PATIENCE_SECONDS)])
+    )
+    try:
+        for name in ("data/postmaster.pid", "socket/.s.PGSQL.5432.lock"):
+            left = tmp_path / "postgres" / name
+            left.write_text(f"{sleeper.pid}\n{tmp_path / 'postgres' / 'data'}\n1\n5432\n\n\n\n")
+
+        with running(tmp_path) as database, database.connect_as_owner() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def has_account(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
 def is_answering(conninfo: str) -> bool:
     try:
         psycopg.connect(conninfo).close()

@@ -32,7 +32,8 @@ MAJOR = 18
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
-SOCKET_PATH_MAX = 90  # the kernel's limit is 107 bytes, PostgreSQL appends `/.s.PGSQL.5432`
+SOCKET_NAME = ".s.PGSQL.5432"
+SOCKET_PATH_MAX = 90  # the kernel's limit is 107 bytes, PostgreSQL appends its name
 
 CONFIGURATION = """\
 listen_addresses = ''
@@ -120,7 +121,7 @@ class EmbeddedServer:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(CONNECT_TIMEOUT_SECONDS)
             try:
-                probe.connect(str(self._socket_dir() / ".s.PGSQL.5432"))
+                probe.connect(str(self._socket_dir() / SOCKET_NAME))
             except TimeoutError:
                 return True  # its backlog is full
             except OSError:
@@ -211,7 +212,7 @@ class EmbeddedServer:
         self._give(self.log_file)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not self.is_listening():
-            self._remove_stale_pid_file()
+            self._remove_stale_lock_files()
             try:
                 self._run(
                     "pg_ctl", "start", "-D", self.data, "-l", self.log_file, "-w", "-s",
@@ -238,28 +239,32 @@ class EmbeddedServer:
             "pg_ctl", "stop", "-D", self.data, "-m", mode, "-w", "-s", "-t", str(timeout_seconds)
         )
 
-    def _remove_stale_pid_file(self) -> None:
-        """Remove `postmaster.pid` where its server is surely gone, whatever has its number now.
+    def _remove_stale_lock_files(self) -> None:
+        """Remove what a server that is surely gone left, whoever has its process number now.
 
         PostgreSQL would refuse to start if that number is a zombie or another process of its
-        account, as after a container's restart. Every process of a server stands in its data
-        folder, so where none does, none is left. Where that cannot be seen the file stays.
+        account, as after a container's restart. Where it cannot be seen, the files stay.
         """
+        if not self._is_in_use():
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            (self._socket_dir() / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
+
+    def _is_in_use(self) -> bool:
+        """Return whether any process of a server may be left: they all stand in its data folder."""
         account = _server_account()
         uid = account.pw_uid if account else os.geteuid()
         if not Path("/proc/self/cwd").exists():
-            return
+            return True
         for process in Path("/proc").iterdir():
-            if not process.name.isdigit():
-                continue
             try:
-                if process.stat().st_uid == uid and (process / "cwd").samefile(self.data):
-                    return
+                ours = process.name.isdigit() and process.stat().st_uid == uid
+                if ours and (process / "cwd").samefile(self.data):
+                    return True
             except PermissionError:
-                return
+                return True
             except OSError:
                 continue  # it ended meanwhile, or is a zombie, which stands nowhere
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        return False
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         with tempfile.TemporaryFile("w+") as output:
