@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass, field
 
 import psycopg
 from flask import Flask, Response
 from marshmallow import ValidationError
-from psycopg_pool import PoolTimeout
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ledger.errors import DatabaseUnavailable, LedgerError, LedgerUnknown, NotFound, RequestInvalid
@@ -41,83 +41,94 @@ TITLES = {
 }
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong, as it is told."""
+
+    status: int
+    code: str
+    detail: str
+    more_headers: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Return the headers of the answer."""
+        found = [("content-type", "application/problem+json"), *self.more_headers]
+        if self.status == 503:
+            found.append(("retry-after", RETRY_AFTER_SECONDS))
+        if self.status == 401:
+            found.append(("www-authenticate", "Bearer"))
+        return found
+
+    @property
+    def body(self) -> bytes:
+        """Return the problem+json document."""
+        return json.dumps(
+            {
+                "type": "about:blank",
+                "title": TITLES.get(self.status, "Error"),
+                "status": self.status,
+                "code": self.code,
+                "detail": self.detail,
+            }
+        ).encode()
+
+    def response(self) -> Response:
+        """Return the answer as Flask gives it."""
+        return Response(self.body, self.status, self.headers)
+
+
 def problem(status: int, code: str, detail: str) -> Response:
     """Return a problem+json response."""
-    body = {
-        "type": "about:blank",
-        "title": TITLES.get(status, "Error"),
-        "status": status,
-        "code": code,
-        "detail": detail,
-    }
-    response = Response(json.dumps(body), status, content_type="application/problem+json")
-    if status == 503:
-        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
-    if status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
+    return Problem(status, code, detail).response()
 
 
-def _api_error(error: ApiError) -> Response:
-    return problem(error.status, error.code, error.detail)
-
-
-def _http(error: HTTPException) -> Response:
-    status = error.code or 500
-    code = error.name.lower().replace(" ", "_")
-    response = problem(status, code, error.description or error.name)
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    return response
-
-
-def _ledger_error(error: LedgerError) -> Response:
+def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 — a line for each kind
+    """Return what to tell of an error; log what only the person who runs the ledger may know."""
     match error:
-        case DatabaseUnavailable():
-            return _unavailable(error)
+        case ApiError():
+            return Problem(error.status, error.code, error.detail)
+        case ValidationError():
+            return Problem(400, "parameter_invalid", _told(error))
+        case HTTPException():
+            return _of_http(error)
+        case DatabaseUnavailable() | psycopg.OperationalError() | psycopg.InterfaceError():
+            logger.warning("database unavailable: %s", type(error).__name__)
+            return Problem(
+                503,
+                "database_unavailable",
+                "PostgreSQL does not answer; nothing was stored. Try again.",
+            )
         case LedgerUnknown() | NotFound():
-            return problem(404, "not_found", str(error))
+            return Problem(404, "not_found", str(error))
         case RequestInvalid():
-            return problem(400, "request_invalid", str(error))
-        case _:
+            return Problem(400, "request_invalid", str(error))
+        case LedgerError():
             logger.error("%s: %s", type(error).__name__, error)
-            return problem(503, "ledger_unusable", str(error))
-
-
-def _invalid(error: ValidationError) -> Response:
-    told = "; ".join(f"`{name}`: {' '.join(map(str, what))}" for name, what in _messages(error))
-    return problem(400, "parameter_invalid", told)
-
-
-def _messages(error: ValidationError) -> list[tuple[str, list[object]]]:
-    messages = error.messages
-    return list(messages.items()) if isinstance(messages, dict) else [("request", messages)]
-
-
-def _unavailable(error: Exception) -> Response:
-    logger.warning("database unavailable: %s", type(error).__name__)
-    return problem(
-        503, "database_unavailable", "PostgreSQL does not answer; nothing was stored. Try again."
-    )
-
-
-def _unexpected(error: Exception) -> Response:
+            return Problem(503, "ledger_unusable", str(error))
     # Only where it happened: an error's text may quote what a request contained.
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
     place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
     logger.error("unexpected %s at %s", type(error).__name__, place)
-    return problem(500, "unexpected", "The ledger failed to answer; its log says where.")
+    return Problem(500, "unexpected", "The ledger failed to answer; its log says where.")
+
+
+def _of_http(error: HTTPException) -> Problem:
+    allow = []
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        allow = [("allow", ", ".join(sorted(error.valid_methods)))]
+    code = error.name.lower().replace(" ", "_")
+    return Problem(error.code or 500, code, error.description or error.name, allow)
+
+
+def _told(error: ValidationError) -> str:
+    messages = error.messages
+    found = messages.items() if isinstance(messages, dict) else [("request", messages)]
+    return "; ".join(f"`{name}`: {' '.join(map(str, what))}" for name, what in found)
 
 
 def register(app: Flask) -> None:
     """Answer every error of the application in one form."""
-    app.register_error_handler(ApiError, _api_error)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(LedgerError, _ledger_error)
-    app.register_error_handler(ValidationError, _invalid)
-    app.register_error_handler(psycopg.OperationalError, _unavailable)
-    app.register_error_handler(psycopg.InterfaceError, _unavailable)
-    app.register_error_handler(PoolTimeout, _unavailable)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Exception, lambda error: problem_of(error).response())

@@ -2,49 +2,105 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, request
+from werkzeug.exceptions import MethodNotAllowed
 
-from api.context import current_installation
-from api.errors import problem
-from ledger.errors import LedgerUnknown
+from api.errors import ApiError
+from ledger.application import Ledger
+from ledger.bootstrap import Installation
 from ledger.intake import SignatureRejected, verify_signature
 from ledger.settings import DEFAULT_LEDGER
 
+if TYPE_CHECKING:
+    from granian._granian import RSGIHeaders
+
+    from ledger.intake.committer import GroupCommitter
+
 logger = logging.getLogger("ledger.webhooks")
-blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
+
+PREFIX = "/webhooks/"
+PATH = "/webhooks/stripe"
+_JSON = ("content-type", "application/json")
 
 
-@blueprint.post("/stripe")
-def receive_for_default() -> Response:
-    """Take a delivery for the default ledger."""
-    return receive(DEFAULT_LEDGER)
+class Webhooks:
+    """Takes deliveries for the ledgers of an installation, on one event loop."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._committers: dict[Ledger, GroupCommitter] = {}
+
+    async def answer(
+        self, method: str, path: str, headers: RSGIHeaders, body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Return status, headers and body: 2xx once the event is in the log, and only then.
+
+        Raises what `problem_of` has an answer for.
+        """
+        name = _ledger_named(path)
+        if method != "POST":
+            raise MethodNotAllowed(["POST"])
+        try:
+            ledger = self._installation.opened(name)
+            if ledger is None:
+                ledger = await asyncio.to_thread(self._open, name)
+            await self._verify(ledger, headers, body)
+        except ApiError as refused:
+            # A server that refuses every delivery shall not do so in silence.
+            logger.warning("delivery refused: %d bytes, %s", len(body), refused)
+            raise
+        receipt = await ledger.intake.take(body, self._committer(ledger))
+        told = f'{{"received":true,"outcome":"{receipt.outcome}","position":{receipt.position}}}\n'
+        return 200, [_JSON], told.encode()
+
+    def _open(self, name: str) -> Ledger:
+        if not self._installation.knows(name):
+            raise ApiError(404, "ledger_unknown", "There is no ledger at this address.")
+        return self._installation.ledger(name)
+
+    async def _verify(self, ledger: Ledger, headers: RSGIHeaders, body: bytes) -> None:
+        header = headers.get("stripe-signature") or ""
+        try:
+            _verify_now(ledger, header, body)
+        except ApiError:
+            # Perhaps with a secret that was set after this process had read the settings.
+            if not await asyncio.to_thread(ledger.refresh_secrets):
+                raise
+            _verify_now(ledger, header, body)
+
+    def _committer(self, ledger: Ledger) -> GroupCommitter:
+        found = self._committers.get(ledger)
+        if found is None:
+            found = self._committers[ledger] = ledger.group_committer()
+        return found
+
+    async def close(self) -> None:
+        """Commit what is under way."""
+        for committer in self._committers.values():
+            await committer.close()
 
 
-@blueprint.post("/stripe/<name>")
-def receive(name: str) -> Response:
-    """Take a delivery for a ledger: 2xx once its event is in the log, and only then."""
-    body = request.get_data(cache=False)
-    try:
-        ledger = current_installation().ledger(name)
-    except LedgerUnknown:
-        return problem(404, "ledger_unknown", "There is no ledger at this address.")
+def _ledger_named(path: str) -> str:
+    if path == PATH:
+        return DEFAULT_LEDGER
+    name = path.removeprefix(f"{PATH}/")
+    if name == path or not name or "/" in name:
+        raise ApiError(404, "not_found", "There is nothing at this address.")
+    return name
+
+
+def _verify_now(ledger: Ledger, header: str, body: bytes) -> None:
     if not ledger.settings.webhook_secrets:
-        return problem(
+        raise ApiError(
             400,
             "webhook_secret_missing",
             "No signing secret is configured for this ledger; set STRIPE_WEBHOOK_SECRET.",
         )
-    header = request.headers.get("Stripe-Signature", "")
     try:
         verify_signature(body, header, ledger.settings.webhook_secrets, time.time())
     except SignatureRejected as rejected:
-        logger.warning("delivery refused: %d bytes, %s", len(body), rejected)
-        return problem(400, "signature_invalid", str(rejected))
-    receipt = ledger.intake.receive(body)
-    return Response(
-        f'{{"received":true,"outcome":"{receipt.outcome}","position":{receipt.position}}}\n',
-        content_type="application/json",
-    )
+        raise ApiError(400, "signature_invalid", str(rejected)) from rejected

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from ledger.clock import Clock, SystemClock
 from ledger.database import INSTALLATION_SCHEMA, Database, type_of_pool
 from ledger.errors import DatabaseUnavailable, LedgerUnknown, NotFound, RequestInvalid
 from ledger.intake import Intake
-from ledger.intake.committer import Committer
+from ledger.intake.committer import GroupCommitter
 from ledger.log import Log, NewEvent
 from ledger.log.log import prepare
 from ledger.privacy.keys import KeyRing
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _REASON = re.compile(r"[a-z][a-z_]{0,63}").fullmatch
 WAKE_CHANNEL = "ledger_appended"
 WAKE_INTERVAL_SECONDS = 0.05
+REFRESH_SECONDS = 5.0
 SETTING_NAMES = ("mode", "stripe_account", "webhook_secrets", "public_url")
 
 
@@ -64,9 +66,9 @@ class Ledger:
         self._closed = Event()
         self._announcer: Thread | None = None
         self._opening = Lock()
+        self._refresh_again_at = 0.0
         self._pool: type_of_pool | None = None
         self._intake: Intake | None = None
-        self._committer = Committer(lambda: database.connect(schema), self._appended.set)
 
     @property
     def name(self) -> str:
@@ -96,15 +98,19 @@ class Ledger:
                     self._announcer.start()
         return self._intake
 
+    def group_committer(self) -> GroupCommitter:
+        """Return a committer for deliveries that arrive on an event loop; the caller closes it."""
+        return GroupCommitter(lambda: self.database.connect(self.schema), self._appended.set)
+
     def _make_intake(self, pool: type_of_pool) -> Intake:
         return Intake(
             livemode=self.settings.mode == "live",
             stripe_account=self.settings.stripe_account,
             pool=pool,
             keys=self.keys,
-            committer=self._committer,
             digest_key=self.master.derive("delivery digests"),
             clock=self.clock,
+            committed=self._appended.set,
         )
 
     def _announce(self, intake: Intake) -> None:
@@ -169,6 +175,24 @@ class Ledger:
         self._appended.set()
         return position
 
+    def refresh_secrets(self) -> bool:
+        """Read the signing secrets again, at most every few seconds; return whether they changed.
+
+        The default ledger's come from the environment and never do.
+        """
+        if self.name == DEFAULT_LEDGER:
+            return False
+        with self._opening:
+            if monotonic() < self._refresh_again_at:
+                return False
+            self._refresh_again_at = monotonic() + REFRESH_SECONDS
+        with self.pool.connection() as connection:
+            own = _read_settings(connection, self.master)
+        found = split_secrets(own.get("webhook_secrets", ""))
+        is_changed = found != self.settings.webhook_secrets
+        self.settings = replace(self.settings, webhook_secrets=found)
+        return is_changed
+
     def close(self) -> None:
         """Let go of connections and threads."""
         self._closed.set()
@@ -176,7 +200,6 @@ class Ledger:
         if self._announcer is not None and self._intake is not None:
             self._announcer.join(timeout=5)
             self._intake.flush_counts()
-        self._committer.close()
         if self._pool is not None:
             self._pool.close()
 

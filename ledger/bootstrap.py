@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from time import monotonic
 
 from ledger.application import Ledger, ledger_names, open_ledger
 from ledger.clock import Clock
 from ledger.database import Database, open_database
 from ledger.database.migrate import migrate
 from ledger.settings import DEFAULT_LEDGER, Settings
+
+NAMES_SECONDS = 1.0
 
 
 class Installation:
@@ -22,9 +25,15 @@ class Installation:
         self._clock = clock
         self._open: dict[str, Ledger] = {}
         self._lock = Lock()
+        self._names: frozenset[str] = frozenset()
+        self._names_again_at = 0.0
+
+    def opened(self, name: str) -> Ledger | None:
+        """Return a ledger that has been opened already."""
+        return self._open.get(name)
 
     def ledger(self, name: str = DEFAULT_LEDGER) -> Ledger:
-        """Return a ledger by its name; raise LedgerUnknown."""
+        """Return a ledger by its name; raise LedgerUnknown. Opening it takes a moment."""
         found = self._open.get(name)
         if found is None:
             with self._lock:
@@ -33,6 +42,17 @@ class Installation:
                     found = open_ledger(self.settings, self.database, name, self._clock)
                     self._open[name] = found
         return found
+
+    def knows(self, name: str) -> bool:
+        """Return whether there is a ledger of this name, as known a moment ago.
+
+        For names that strangers may make up: the database is asked once a second at most.
+        """
+        with self._lock:
+            if name not in self._names and monotonic() >= self._names_again_at:
+                self._names = frozenset(ledger_names(self.database))
+                self._names_again_at = monotonic() + NAMES_SECONDS
+            return name in self._names
 
     def ledgers(self) -> list[Ledger]:
         """Return all ledgers of the installation."""

@@ -256,7 +256,7 @@ def main() -> None:
             Target("ledger", ours, "/webhooks/stripe"),
         ]
         serve = [
-            sys.executable, "-m", "ledger", "serve", "--port", str(ours), "--threads", str(THREADS),
+            sys.executable, "-m", "ledger", "serve", "--port", str(ours),
         ]  # fmt: skip
         ready = f"http://{HOST}:{ours}/readyz"
         with process([*serve, "--no-worker"], environ, ready):

@@ -8,15 +8,15 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from flask.testing import FlaskClient
 from psycopg import sql
+from werkzeug.test import Client
 
-from api import create_app
 from ledger.application import Ledger, change_settings, ledger_names
 from ledger.bootstrap import Installation
 from ledger.database import Database, open_database
 from ledger.database.migrate import migrate
 from ledger.settings import Settings
+from tests.client import front_client
 from tests.facts import SECRET
 
 _numbers = count(1)
@@ -95,9 +95,10 @@ TABLES = (
 
 
 @pytest.fixture
-def client(installation: Installation) -> FlaskClient:
-    """The web application, called in-process."""
-    return create_app(installation).test_client()
+def client(installation: Installation) -> Iterator[Client]:
+    """The web face, called in-process."""
+    with front_client(installation) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,9 @@ DEPTH = {layer: depth for depth, layers in enumerate(LAYERS) for layer in layers
 FENCES = {
     "stripe": {"tests"},
     "flask": {"api", "scripts"},
+    "asyncio": {"api", "ledger.intake", "ledger.log"},
     "apscheduler": {"ledger.scheduler"},
-    "granian": set(),  # runs as a process of its own
+    "granian": {"api"},
     "yoyo": {"ledger.database"},
     "eventsourcing": {"ledger.aggregates", "ledger.log"},
     "cryptography": {"ledger.privacy"},

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 from ledger import tokens
 from ledger.aggregates import FACTS
@@ -43,7 +42,7 @@ def token_for(ledger: Ledger, *scopes: str) -> str:
         return tokens.create(connection, ledger.name, "test", list(scopes))[1]
 
 
-def asking(client: FlaskClient, ledger: Ledger, *scopes: str) -> Ask:
+def asking(client: Client, ledger: Ledger, *scopes: str) -> Ask:
     """Return a function that gets a path of `/v1` with a token of these scopes."""
     secret = token_for(ledger, *(scopes or ("personal",)))
 
@@ -91,7 +90,7 @@ def problem_of(answer: TestResponse) -> tuple[int, str]:
 
 
 @pytest.fixture
-def ask(client: FlaskClient, ledger: Ledger) -> Ask:
+def ask(client: Client, ledger: Ledger) -> Ask:
     return asking(client, ledger)
 
 
@@ -959,7 +958,7 @@ NO_TOKENS = (
 )  # fmt: skip
 
 
-def test_without_a_valid_token_nothing_is_told(ledger: Ledger, client: FlaskClient) -> None:
+def test_without_a_valid_token_nothing_is_told(ledger: Ledger, client: Client) -> None:
     for header in NO_TOKENS:
         headers = {} if header is None else {"Authorization": header}
 
@@ -969,7 +968,7 @@ def test_without_a_valid_token_nothing_is_told(ledger: Ledger, client: FlaskClie
         assert {answer.headers.get("WWW-Authenticate") for answer in answers} == {"Bearer"}
 
 
-def test_a_revoked_token_is_worth_nothing_at_once(ledger: Ledger, client: FlaskClient) -> None:
+def test_a_revoked_token_is_worth_nothing_at_once(ledger: Ledger, client: Client) -> None:
     with ledger.pool.connection() as connection:
         token, secret = tokens.create(connection, ledger.name, "mine", ["read"])
     headers = {"Authorization": f"Bearer {secret}"}
@@ -987,7 +986,7 @@ def other_ledger(installation: Installation) -> Iterator[Ledger]:
 
 
 def test_a_token_opens_its_own_ledger_only(
-    ledger: Ledger, other_ledger: Ledger, client: FlaskClient
+    ledger: Ledger, other_ledger: Ledger, client: Client
 ) -> None:
     record(ledger, event("customer.created", customer("cus_ours")))
     record(other_ledger, event("customer.created", customer("cus_theirs")))
@@ -1007,7 +1006,7 @@ def test_a_token_opens_its_own_ledger_only(
 PERSONAL = ("Andi", "Wijaya", "andi@example.test", "+62 811", "Somba", "lead 17")
 
 
-def test_without_the_scope_nothing_personal_is_told(ledger: Ledger, client: FlaskClient) -> None:
+def test_without_the_scope_nothing_personal_is_told(ledger: Ledger, client: Client) -> None:
     record(ledger, *andis_purchase())
     project(ledger)
     for scopes in (["read"], ["write"], ["admin"], ["read", "write", "admin"]):
@@ -1031,7 +1030,7 @@ def test_with_the_scope_personal_fields_are_told(ledger: Ledger, ask: Ask) -> No
 
 @pytest.mark.parametrize("asked", [{"email": "andi@example.test"}, {"query": "wijaya"}])
 def test_searching_for_a_person_needs_the_scope(
-    ledger: Ledger, client: FlaskClient, asked: Json
+    ledger: Ledger, client: Client, asked: Json
 ) -> None:
     ask = asking(client, ledger, "admin")
 
@@ -1041,7 +1040,7 @@ def test_searching_for_a_person_needs_the_scope(
 # --- the rest of the web face -----------------------------------------------------------------
 
 
-def test_health_is_told_without_a_token(client: FlaskClient) -> None:
+def test_health_is_told_without_a_token(client: Client) -> None:
     live, ready = client.get("/healthz"), client.get("/readyz")
 
     assert (live.status_code, live.json) == (200, {"status": "ok"})
@@ -1049,7 +1048,7 @@ def test_health_is_told_without_a_token(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/nothing", "/webhooks", "/%00", "/v2/x"])
-def test_an_unknown_path_is_a_problem(client: FlaskClient, path: str) -> None:
+def test_an_unknown_path_is_a_problem(client: Client, path: str) -> None:
     assert problem_of(client.get(path))[0] == 404
 
 
@@ -1063,11 +1062,11 @@ WRONG_METHODS = (
 )
 
 
-def test_a_wrong_method_is_a_problem(client: FlaskClient) -> None:
+def test_a_wrong_method_is_a_problem(client: Client) -> None:
     for method, path, _ in WRONG_METHODS:
         assert problem_of(client.open(path, method=method)) == (405, "method_not_allowed")
 
 
-def test_a_wrong_method_is_told_the_right_one(client: FlaskClient) -> None:
+def test_a_wrong_method_is_told_the_right_one(client: Client) -> None:
     for method, path, right in WRONG_METHODS:
         assert right in client.open(path, method=method).headers.get("Allow", "")

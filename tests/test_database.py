@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -36,7 +37,7 @@ from ledger.database import Database
 from ledger.database.embedded import EmbeddedServer
 from ledger.database.migrate import migrate
 from ledger.errors import DatabaseUnsuitable, VersionConflict
-from ledger.intake.committer import Committer
+from ledger.intake.committer import GroupCommitter
 from ledger.log import Log, NewEvent
 from ledger.privacy.box import open_box, seal_box
 from ledger.settings import Settings
@@ -187,12 +188,17 @@ def test_a_connection_that_broke_is_replaced_and_the_event_recorded(ledger: Ledg
         connections.append(ledger.database.connect(ledger.schema))
         return connections[-1]
 
-    with closing(Committer(connect)) as committer:
+    async def submit() -> list[int]:
+        committer = GroupCommitter(connect, lambda: None)
+        answers = []
         for number in range(1, 7):  # in turn a new connection and one that broke meanwhile
-            assert committer.submit(fact(f"evt_{number}")) == number
+            answers.append(await committer.submit(fact(f"evt_{number}")))
             if number % 2 == 0:
                 break_off(connections)
+        await committer.close()
+        return answers
 
+    assert asyncio.run(submit()) == [1, 2, 3, 4, 5, 6]
     assert len(connections) > 1
     assert log_faults(ledger, [f"evt_{number}" for number in range(1, 7)]) == []
 

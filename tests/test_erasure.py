@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from flask.testing import FlaskClient
 from psycopg import errors, sql
+from werkzeug.test import Client
 
 from ledger import history, tokens
 from ledger.application import Ledger, open_ledger
@@ -144,7 +144,7 @@ def teach(ledger: Ledger, *subjects: str) -> None:
         assert ledger.keys.for_reading(subjects, connection).keys() == set(subjects)
 
 
-def asked(ledger: Ledger, client: FlaskClient, path: str) -> Any:
+def asked(ledger: Ledger, client: Client, path: str) -> Any:
     with ledger.pool.connection() as connection:
         _, secret = tokens.create(connection, ledger.name, "all", ["personal"])
     answer = client.get(f"/v1/{path}", headers={"Authorization": f"Bearer {secret}"})
@@ -180,7 +180,7 @@ def test_the_keys_of_the_customer_and_of_all_that_is_linked_are_gone(ledger: Led
     assert {"cus_andi", "ch_guest", "re_1", "dp_1"} <= erased
 
 
-def test_the_api_tells_null_where_somebody_was(ledger: Ledger, client: FlaskClient) -> None:
+def test_the_api_tells_null_where_somebody_was(ledger: Ledger, client: Client) -> None:
     record(ledger, *life_of_andi())
     project(ledger)
     assert asked(ledger, client, "customers/cus_andi")["email"] == "andi@example.test"
@@ -199,7 +199,7 @@ def test_the_api_tells_null_where_somebody_was(ledger: Ledger, client: FlaskClie
     "search", ["email=andi@example.test", "query=@example.test", "query=wijaya", "query=andi"]
 )
 def test_a_search_finds_an_erased_customer_no_more(
-    ledger: Ledger, client: FlaskClient, search: str
+    ledger: Ledger, client: Client, search: str
 ) -> None:
     record(ledger, event("customer.created", customer()), *life_of_andi()[3:])
     project(ledger)
@@ -212,7 +212,7 @@ def test_a_search_finds_an_erased_customer_no_more(
 
 
 def test_a_customer_known_by_an_invoice_only_is_erased_all_the_same(
-    ledger: Ledger, client: FlaskClient
+    ledger: Ledger, client: Client
 ) -> None:
     record(ledger, event("invoice.created", invoice()))
     project(ledger)
@@ -239,7 +239,7 @@ def test_conflicting_deliveries_are_erased_too(ledger: Ledger) -> None:
 # --- what stays ----------------------------------------------------------------------------------
 
 
-def test_what_was_counted_stays_as_it_was(ledger: Ledger, client: FlaskClient) -> None:
+def test_what_was_counted_stays_as_it_was(ledger: Ledger, client: Client) -> None:
     record(ledger, *life_of_andi())
     project(ledger)
     paths = ("subscriptions", "invoices", "payments")
@@ -259,7 +259,7 @@ def test_what_was_counted_stays_as_it_was(ledger: Ledger, client: FlaskClient) -
     assert changed == {"name", "email", "phone", "erased"}
 
 
-def test_the_others_keep_their_names(ledger: Ledger, client: FlaskClient) -> None:
+def test_the_others_keep_their_names(ledger: Ledger, client: Client) -> None:
     record(ledger, *life_of_andi(), *life_of_budi())
     project(ledger)
     before = telling(ledger, "Budi")

@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
-from ledger.application import Ledger
+from ledger.application import Ledger, change_settings
 from ledger.bootstrap import Installation
 from ledger.log import Log, RecordedEvent
+from tests.client import front_client
 from tests.conftest import new_ledger
 from tests.facts import Json, customer, event, invoice, record, signed, subscription
 
 
-def deliver(client: FlaskClient, ledger: Ledger, body: bytes | Json) -> TestResponse:
+def deliver(client: Client, ledger: Ledger, body: bytes | Json) -> TestResponse:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return client.post(f"/webhooks/stripe/{ledger.name}", data=raw, headers=signed(raw))
 
@@ -27,7 +27,7 @@ def log_of(ledger: Ledger) -> list[RecordedEvent]:
         return Log(connection).after(0, 10_000)
 
 
-def test_a_signed_event_is_recorded_and_answered(client: FlaskClient, ledger: Ledger) -> None:
+def test_a_signed_event_is_recorded_and_answered(client: Client, ledger: Ledger) -> None:
     answer = deliver(client, ledger, event("customer.created", customer()))
 
     assert answer.status_code == 200
@@ -136,7 +136,7 @@ def test_a_thin_event_is_noted_with_the_object_it_names(ledger: Ledger) -> None:
     ids=lambda raw: repr(raw[:28]),
 )  # fmt: skip
 def test_a_signed_body_that_is_no_event_is_kept_once_encrypted(
-    client: FlaskClient, ledger: Ledger, raw: bytes
+    client: Client, ledger: Ledger, raw: bytes
 ) -> None:
     import hashlib
     import hmac
@@ -213,7 +213,7 @@ def test_events_of_the_other_mode_or_a_foreign_account_are_set_aside(
 )  # fmt: skip
 @pytest.mark.parametrize("raw", [b"{}", b"", b"\xff\xfe", b"[" * 20_000])
 def test_an_unsigned_delivery_is_refused_and_stores_nothing(
-    client: FlaskClient, ledger: Ledger, header: str, raw: bytes
+    client: Client, ledger: Ledger, header: str, raw: bytes
 ) -> None:
     answer = client.post(
         f"/webhooks/stripe/{ledger.name}",
@@ -228,7 +228,7 @@ def test_an_unsigned_delivery_is_refused_and_stores_nothing(
 
 @pytest.mark.parametrize("age_seconds", [-301, 301, 86_400, -86_400])
 def test_a_signature_too_old_or_from_the_future_is_refused(
-    client: FlaskClient, ledger: Ledger, age_seconds: int
+    client: Client, ledger: Ledger, age_seconds: int
 ) -> None:
     raw = json.dumps(event("customer.created", customer())).encode()
     headers = signed(raw, at=time.time() - age_seconds)
@@ -239,7 +239,7 @@ def test_a_signature_too_old_or_from_the_future_is_refused(
     assert log_of(ledger) == []
 
 
-def test_a_body_over_one_mebibyte_is_refused(client: FlaskClient, ledger: Ledger) -> None:
+def test_a_body_over_one_mebibyte_is_refused(client: Client, ledger: Ledger) -> None:
     raw = b"x" * (1024 * 1024 + 1)
 
     answer = client.post(f"/webhooks/stripe/{ledger.name}", data=raw, headers=signed(raw))
@@ -250,11 +250,22 @@ def test_a_body_over_one_mebibyte_is_refused(client: FlaskClient, ledger: Ledger
 
 def test_each_of_several_secrets_is_accepted(installation: Installation) -> None:
     for opened in new_ledger(installation, webhook_secrets="whsec_old, whsec_new\n"):
-        client = __import__("api").create_app(installation).test_client()
-        for secret in ("whsec_old", "whsec_new"):
-            raw = json.dumps(event("customer.created", customer())).encode()
-            headers = signed(raw, secret=secret)
+        with front_client(installation) as client:
+            for secret in ("whsec_old", "whsec_new"):
+                raw = json.dumps(event("customer.created", customer())).encode()
+                headers = signed(raw, secret=secret)
 
-            answer = client.post(f"/webhooks/stripe/{opened.name}", data=raw, headers=headers)
+                answer = client.post(f"/webhooks/stripe/{opened.name}", data=raw, headers=headers)
 
-            assert answer.status_code == 200
+                assert answer.status_code == 200
+
+
+def test_a_secret_set_beside_a_running_server_counts(client: Client, ledger: Ledger) -> None:
+    raw = json.dumps(event("customer.created", customer())).encode()
+    assert deliver(client, ledger, raw).status_code == 200
+    change_settings(ledger, {"webhook_secrets": "whsec_rolled"})
+    headers = signed(raw, secret="whsec_rolled")
+
+    answer = client.post(f"/webhooks/stripe/{ledger.name}", data=raw, headers=headers)
+
+    assert (answer.status_code, (answer.json or {})["outcome"]) == (200, "duplicate")

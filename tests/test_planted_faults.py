@@ -189,7 +189,7 @@ def test_a_lost_event_and_a_hole_are_noticed(ledger: Ledger) -> None:
 def test_a_rendering_taken_for_a_conflict_is_noticed(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledger.intake.intake._is_other_rendering", lambda *_: False)
+    monkeypatch.setattr("ledger.intake.intake.is_other_rendering", lambda *_: False)
 
     assert added_by_other_renderings(ledger, story()) == FACTS
 

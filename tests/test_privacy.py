@@ -21,13 +21,12 @@ from typing import Any
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from flask.testing import FlaskClient
 from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from psycopg import sql
+from werkzeug.test import Client
 
-from api import create_app
 from ledger import tokens
 from ledger.application import Ledger, open_ledger
 from ledger.bootstrap import installation
@@ -39,6 +38,7 @@ from ledger.privacy.cards import mask_card_numbers
 from ledger.privacy.classify import DROPPED, PersonalLeaf, classify, restore
 from ledger.privacy.master import MasterKey, key_file, load_master_key
 from ledger.settings import Settings
+from tests.client import front_client
 from tests.facts import (
     SECRET,
     T0,
@@ -755,10 +755,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     try:
-        with installation(settings) as opened:
+        with installation(settings) as opened, front_client(opened) as client:
             make_noise(opened.database)
             ledger = opened.ledger()
-            client = create_app(opened).test_client()
             events, strange = planted(), unreadable()
             take_in(ledger, client, events, strange)
             project(ledger)
@@ -825,7 +824,7 @@ def make_noise(database: Database) -> None:
             assert time.monotonic() < deadline
 
 
-def take_in(ledger: Ledger, client: FlaskClient, events: list[Json], strange: list[bytes]) -> None:
+def take_in(ledger: Ledger, client: Client, events: list[Json], strange: list[bytes]) -> None:
     """Deliver all that is planted, every other delivery over HTTP, and one that is refused."""
     for number, body in enumerate([*(json.dumps(one).encode() for one in events), *strange]):
         if number % 2 and body.isascii():
@@ -837,7 +836,7 @@ def take_in(ledger: Ledger, client: FlaskClient, events: list[Json], strange: li
     ledger.intake.flush_counts()
 
 
-def read_everything(client: FlaskClient, secret: str, wanted: Json) -> str:
+def read_everything(client: Client, secret: str, wanted: Json) -> str:
     """Return all that the API tells the bearer of a token, who also searches for a customer."""
     headers = {"Authorization": f"Bearer {secret}"}
     told = []
@@ -861,7 +860,7 @@ def read_everything(client: FlaskClient, secret: str, wanted: Json) -> str:
     return "\n".join(told)
 
 
-def ask_in_the_wrong_place(client: FlaskClient, secret: str) -> None:
+def ask_in_the_wrong_place(client: Client, secret: str) -> None:
     """Type an e-mail address wherever the API takes text that is not for it."""
     headers = {"Authorization": f"Bearer {secret}"}
     asked = f"{ASKED}@example.test"

@@ -16,14 +16,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from werkzeug.test import Client
 
-from api import create_app
 from ledger import history
 from ledger.application import Ledger
 from ledger.bootstrap import Installation
 from ledger.log import Log
 from ledger.privacy.classify import classify
 from ledger.stripe_objects.readers import view_of
+from tests.client import front_client
 from tests.conftest import new_ledger
 from tests.facts import T0, Json, event, project, record, signed
 from tests.test_crm import LISTS, Tell, asking, every, telling
@@ -128,20 +129,25 @@ class Taken:
 
 
 @pytest.fixture(scope="module")
-def taken(installation: Installation, samples: Samples) -> Iterator[Taken]:
-    client = create_app(installation).test_client()
+def front(installation: Installation) -> Iterator[Client]:
+    with front_client(installation) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def taken(installation: Installation, samples: Samples, front: Client) -> Iterator[Taken]:
     for ledger in new_ledger(installation):
 
         def post(sample: Json, to: str = f"/webhooks/stripe/{ledger.name}") -> tuple[int, str]:
             raw = json.dumps(sample).encode()
-            answer = client.post(to, data=raw, headers=signed(raw))
+            answer = front.post(to, data=raw, headers=signed(raw))
             return answer.status_code, (answer.json or {}).get("outcome", "")
 
         answers = [post(sample) for sample in samples.all]
         length = len_of_log(ledger)
         again = [post(sample) for sample in samples.all]
         project(ledger)
-        yield Taken(ledger, telling(asking(client, ledger)), answers, again, length)
+        yield Taken(ledger, telling(asking(front, ledger)), answers, again, length)
 
 
 def len_of_log(ledger: Ledger) -> int:
@@ -246,14 +252,15 @@ def test_events_of_live_mode_are_recorded_but_set_aside(
 
 
 @pytest.fixture(scope="module")
-def apart(installation: Installation, samples: Samples) -> Iterator[tuple[Ledger, Tell]]:
+def apart(
+    installation: Installation, samples: Samples, front: Client
+) -> Iterator[tuple[Ledger, Tell]]:
     """A ledger in which each sample has an id of its own, so that each comes into the views."""
     for ledger in new_ledger(installation):
         for number, sample in enumerate(samples.all):
             record(ledger, {**sample, "id": f"evt_apart{number:06d}"})
         project(ledger, 100)
-        client = create_app(installation).test_client()
-        yield ledger, telling(asking(client, ledger))
+        yield ledger, telling(asking(front, ledger))
 
 
 def test_every_sample_can_be_projected_and_shown(apart: tuple[Ledger, Tell]) -> None:
@@ -347,8 +354,8 @@ def test_a_story_of_one_second_ends_as_it_did_in_any_order(
 
 
 @pytest.fixture
-def tell(ledger: Ledger, installation: Installation) -> Tell:
-    return telling(asking(create_app(installation).test_client(), ledger))
+def tell(ledger: Ledger, client: Client) -> Tell:
+    return telling(asking(client, ledger))
 
 
 def ordered(events: list[Json], order: tuple[int, ...]) -> list[Json]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from ledger.application import Ledger
 from tests.facts import SECRET, Json, project
@@ -144,7 +144,7 @@ def wrong(told: Json, expected: Json) -> Json:
 )
 def test_every_state_is_the_true_one_however_the_stream_arrives(
     ledger: Ledger,
-    client: FlaskClient,
+    client: Client,
     stream_of: Callable[..., Stream],
     deliver: Deliver,
     bursts: float,
@@ -164,7 +164,7 @@ def test_every_state_is_the_true_one_however_the_stream_arrives(
 @pytest.mark.parametrize("deliver", WAYS)
 def test_every_state_of_a_long_stream_is_the_true_one(
     ledger: Ledger,
-    client: FlaskClient,
+    client: Client,
     stream_of: Callable[..., Stream],
     deliver: Deliver,
     bursts: float,

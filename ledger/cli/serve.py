@@ -25,7 +25,6 @@ from ledger.settings import DEFAULT_LEDGER
 logger = logging.getLogger("ledger.serve")
 
 DEFAULT_PORT = 8100
-BLOCKING_THREADS = 48
 NEW_LEDGERS_SECONDS = 5
 
 
@@ -40,14 +39,13 @@ def _configure_logging() -> None:
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=DEFAULT_PORT, show_default=True)
-@click.option("--threads", default=BLOCKING_THREADS, show_default=True, help="Request threads.")
 @click.option("--no-worker", is_flag=True, help="Do not project here; run `ledger worker` apart.")
 @click.pass_obj
-def serve(context: Context, host: str, port: int, threads: int, no_worker: bool) -> None:
+def serve(context: Context, host: str, port: int, no_worker: bool) -> None:
     """Serve the webhook and the API, and project what comes in."""
     _configure_logging()
     _refuse_taken_port(host, port)
-    commands = {"web": _web_command(host, port, threads)}
+    commands = {"web": _web_command(host, port)}
     if not no_worker:
         commands["worker"] = [sys.executable, "-m", "ledger", "worker"]
     with installation(context.settings) as opened:
@@ -56,11 +54,11 @@ def serve(context: Context, host: str, port: int, threads: int, no_worker: bool)
         Supervisor(commands, os.environ).run(Termination(), lambda: _tend(opened.database))
 
 
-def _web_command(host: str, port: int, threads: int) -> list[str]:
+def _web_command(host: str, port: int) -> list[str]:
     # Its master and its worker process end together; starting both again is ours to do.
     return [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port),
-        "--blocking-threads", str(threads), "--no-ws", "--log-level", "error", "api.wsgi:app",
+        sys.executable, "-m", "granian", "--interface", "rsgi", "--loop", "uvloop", "--no-ws",
+        "--host", host, "--port", str(port), "--log-level", "error", "api.rsgi:app",
     ]  # fmt: skip
 
 

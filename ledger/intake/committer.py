@@ -1,156 +1,149 @@
-"""Group commit: whoever comes first commits for all who wait, then hands leadership on.
+"""Group commit: one batch is on its way, whoever arrives meanwhile is in the next.
 
-There is no committer thread and no timer: a lone request commits at once, thirty-two at once
-share a few commits. Under load the batch grows while the disk syncs the one before.
+There is no timer: a lone event is committed at once, thirty-two at once share a few commits.
+Under load the batch grows while the disk syncs the one before.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import psycopg
 
 from ledger.errors import DatabaseUnavailable
 from ledger.log import Log, NewEvent
+from ledger.log.async_log import AsyncLog, open_connection
+
+if TYPE_CHECKING:
+    from ledger.database import type_of_pool
 
 BATCH_MAX = 256
-LANES = 1
 
-Connect = Callable[[], psycopg.Connection[tuple[object, ...]]]
-
-
-class _Lane:
-    """One connection to append over, opened when first needed and again when it was lost."""
-
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
-        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
-        self._log: Log | None = None
-
-    def append(self, events: list[NewEvent]) -> list[int]:
-        """Append a batch; try once more on a new connection if the one at hand was lost."""
-        had_connection = self._log is not None
-        try:
-            return self._connected().append(events)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if _is_of_the_event(error):
-                raise
-            # The server may have gone away between two requests. Whether the append reached it
-            # is unknown, but appending again is safe: what is in the log answers with its place.
-            self.close()
-            if not had_connection:
-                raise
-            return self._connected().append(events)
-
-    def _connected(self) -> Log:
-        if self._log is None:
-            self._connection = self._connect()
-            self._log = Log(self._connection)
-        return self._log
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._log = None
+T = TypeVar("T")
+Connect = Callable[[], psycopg.Connection[tuple[Any, ...]]]
 
 
-class _Waiter:
-    """One event on its way, and the thread that waits for its answer."""
+class Committer(Protocol):
+    """Takes an event into the log, and does what blocks where it holds nobody up."""
 
-    __slots__ = ("error", "event", "lane", "led", "outcome", "turn")
-
-    def __init__(self, event: NewEvent) -> None:
-        self.event = event
-        self.outcome = 0
-        self.error: BaseException | None = None
-        self.lane: _Lane | None = None
-        self.led: list[_Waiter] = []
-        self.turn = threading.Lock()
-        self.turn.acquire()
-
-    def lead(self, batch: list[_Waiter], lane: _Lane) -> None:
-        """Take over a lane and the events to commit on it; the first of them is our own."""
-        self.led, self.lane = batch, lane
-
-
-class Committer:
-    """Appends events of many threads; `submit` returns when the event is committed.
-
-    Up to `lanes` batches are on their way at once, each on a connection of its own. The log's
-    lock makes them commit one after the other, but the second is at the server already when
-    the first is done: it need not wait for this process's interpreter to send it.
-    """
-
-    def __init__(
-        self, connect: Connect, committed: Callable[[], None] = lambda: None, lanes: int = LANES
-    ) -> None:
-        self._committed = committed
-        self._mutex = threading.Lock()
-        self._lanes = [_Lane(connect) for _ in range(lanes)]
-        self._free = list(self._lanes)
-        self._waiting: list[_Waiter] = []  # never anybody while a lane is free
-
-    def submit(self, event: NewEvent) -> int:
-        """Append an event and return `Log.append`'s answer for it, after the commit.
+    async def submit(self, event: NewEvent) -> int:
+        """Return `Log.append`'s answer for an event, after the commit.
 
         Raises DatabaseUnavailable if it is not known to be committed; asking again is safe.
         """
-        waiter = _Waiter(event)
-        with self._mutex:
-            if self._free:
-                waiter.lead([waiter], self._free.pop())
-            else:
-                self._waiting.append(waiter)
-        if waiter.lane is None:
-            waiter.turn.acquire()  # until somebody has committed for us, or made us leader
-        if waiter.lane is not None:
-            self._commit_and_hand_on(waiter.lane, waiter.led)
-        if waiter.error is not None:
-            raise waiter.error
-        return waiter.outcome
 
-    def _commit_and_hand_on(self, lane: _Lane, batch: list[_Waiter]) -> None:
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Return what this blocking work returns."""
+
+
+class DirectCommitter:
+    """Commits each event at once and blocks meanwhile: for whoever has no event loop."""
+
+    def __init__(self, pool: type_of_pool, committed: Callable[[], None]) -> None:
+        self._pool = pool
+        self._committed = committed
+
+    async def submit(self, event: NewEvent) -> int:
+        """Append one event."""
         try:
-            _commit(lane, batch)
-        finally:
-            with self._mutex:
-                following, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                if following:
-                    following[0].lead(following, lane)
-                else:
-                    self._free.append(lane)
-            if following:
-                following[0].turn.release()
-            for waiter in batch[1:]:
-                waiter.turn.release()
+            with self._pool.connection() as connection:
+                (outcome,) = Log(connection).append([event])
+        except psycopg.Error as error:
+            if _is_of_the_event(error):
+                raise
+            raise _unavailable(error) from error
         self._committed()
+        return outcome
 
-    def close(self) -> None:
-        """Close the connections; nobody may be waiting any more."""
-        for lane in self._lanes:
-            lane.close()
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do it here and now."""
+        return work()
 
 
-def _commit(lane: _Lane, batch: list[_Waiter]) -> None:
-    """Append a batch and give each waiter its outcome or its error."""
-    try:
-        outcomes = lane.append([waiter.event for waiter in batch])
-    except Exception as error:  # noqa: BLE001 — each waiter is told, nobody waits for ever
-        if not _is_of_the_event(error):
-            # Away, read-only after a failover, not migrated: another connection may do better.
-            lane.close()
-            for waiter in batch:
-                waiter.error = DatabaseUnavailable(f"PostgreSQL cannot append: {error}")
-        elif len(batch) == 1:
-            batch[0].error = error
+class GroupCommitter:
+    """Commits what many requests submit on one event loop, batch by batch."""
+
+    def __init__(self, connect: Connect, committed: Callable[[], None]) -> None:
+        self._connect = connect
+        self._committed = committed
+        self._log: AsyncLog | None = None
+        self._waiting: list[tuple[NewEvent, asyncio.Future[int]]] = []
+        self._commits: asyncio.Task[None] | None = None
+
+    async def submit(self, event: NewEvent) -> int:
+        """Append one event together with those that arrive at the same time."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[int] = loop.create_future()
+        self._waiting.append((event, answer))
+        if self._commits is None:
+            self._commits = loop.create_task(self._commit_waiting())
+        return await answer
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do it in a thread."""
+        return await asyncio.to_thread(work)
+
+    async def _commit_waiting(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            await self._commit(batch)
+            self._committed()
+        self._commits = None
+
+    async def _commit(self, batch: list[tuple[NewEvent, asyncio.Future[int]]]) -> None:
+        """Append a batch and give each who waits the outcome or the error."""
+        try:
+            outcomes = await self._append([event for event, _ in batch])
+        except Exception as error:  # noqa: BLE001 — each waiter is told, nobody waits for ever
+            if not _is_of_the_event(error):
+                self._disconnect()
+                for _, answer in batch:
+                    _tell(answer, _unavailable(error))
+            elif len(batch) == 1:
+                _tell(batch[0][1], error)
+            else:
+                for one in batch:  # one of them is at fault; the others shall not suffer for it
+                    await self._commit([one])
         else:
-            for waiter in batch:  # one of them is at fault; the others shall not suffer for it
-                _commit(lane, [waiter])
-    else:
-        for waiter, outcome in zip(batch, outcomes, strict=True):
-            waiter.outcome = outcome
+            for (_, answer), outcome in zip(batch, outcomes, strict=True):
+                if not answer.done():
+                    answer.set_result(outcome)
+
+    async def _append(self, events: list[NewEvent]) -> list[int]:
+        """Append a batch; try once more on a new connection if the one at hand was lost."""
+        if self._log is not None and self._log.is_open:
+            try:
+                return await self._log.append(events)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                # The server may have gone away between two requests. Whether the append reached it
+                # is unknown, but appending again is safe: what is in the log answers its place.
+                if _is_of_the_event(error):
+                    raise
+        self._disconnect()
+        self._log = AsyncLog(await asyncio.to_thread(open_connection, self._connect))
+        return await self._log.append(events)
+
+    def _disconnect(self) -> None:
+        if self._log is not None:
+            self._log.close()
+        self._log = None
+
+    async def close(self) -> None:
+        """Commit what waits and let go of the connection."""
+        if self._commits is not None:
+            await self._commits
+        self._disconnect()
+
+
+def _tell(answer: asyncio.Future[int], error: Exception) -> None:
+    if not answer.done():  # whoever asked may have gone
+        answer.set_exception(error)
+
+
+def _unavailable(error: Exception) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"PostgreSQL cannot append: {error}")
 
 
 def _is_of_the_event(error: Exception) -> bool:

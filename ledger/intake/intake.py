@@ -12,7 +12,7 @@ import base64
 import hmac
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from threading import Lock
@@ -26,24 +26,28 @@ from ledger.aggregates import Account, fact_class_of
 from ledger.aggregates.base import ACCOUNT_STREAM, OURS, Ownership, ownership_of
 from ledger.canonical import canonical
 from ledger.errors import DatabaseUnavailable
+from ledger.intake.committer import Committer, DirectCommitter
+from ledger.intake.comparison import (
+    by_path,
+    comparable,
+    digest_of,
+    is_other_rendering,
+    without_envelope,
+)
 from ledger.log import Log, NewEvent
 from ledger.log.log import STALE_KEY, RecordedEvent
 from ledger.privacy.box import BoxUnreadable, open_box, seal_box
 from ledger.privacy.cards import mask_card_numbers
-from ledger.privacy.classify import DROPPED, PersonalLeaf, Sorted, TooDeep, classify, is_stripe_id
+from ledger.privacy.classify import DROPPED, Sorted, TooDeep, classify, is_stripe_id
 from ledger.privacy.keys import ACCOUNT_SUBJECT, KeyRing, SubjectKey, subject_of
 from ledger.stripe_objects.envelope import Envelope, Unreadable, read_envelope
 
 if TYPE_CHECKING:
     from ledger.clock import Clock
     from ledger.database import type_of_pool
-    from ledger.intake.committer import Committer
 
 ID_MAX = 255
 _encode = msgspec.json.Encoder().encode
-# What differs between deliveries of one event and says nothing about it.
-# What we noted ourselves (set aside, flags) depends on the settings of the day.
-ENVELOPE_ONLY = ("pending_webhooks", "request", OURS)
 _SECRET_TEXT = re.compile(
     rf'_secret_[A-Za-z0-9]+|"(?:{"|".join(sorted(DROPPED))})"\s*:\s*(?:"[^"]*"|[^,}}\]\s]+)'
 )
@@ -75,42 +79,53 @@ class Intake:
         stripe_account: str | None,
         pool: type_of_pool,
         keys: KeyRing,
-        committer: Committer,
         digest_key: bytes,
         clock: Clock,
+        committed: Callable[[], None],
     ) -> None:
         self._livemode = livemode
         self._stripe_account = stripe_account
         self._pool = pool
         self._keys = keys
-        self._committer = committer
+        self._direct = DirectCommitter(pool, committed)
         self._digest_key = digest_key
         self._clock = clock
         self._counts: Counter[str] = Counter()
         self._counts_lock = Lock()
 
     def receive(self, raw: bytes) -> Receipt:
+        """Record a delivery as `take` does, and block until it is committed."""
+        try:
+            self.take(raw, self._direct).send(None)
+        except StopIteration as taken:
+            receipt: Receipt = taken.value
+            return receipt
+        raise AssertionError("a direct committer never suspends")
+
+    async def take(self, raw: bytes, committer: Committer) -> Receipt:
         """Record a delivery and return when it is committed.
 
         Raises DatabaseUnavailable if it is not known to be committed; then Stripe sends it again.
         """
         envelope = read_envelope(raw)
         if isinstance(envelope, Unreadable):
-            return self._keep_unreadable(raw, envelope.reason)
+            return await self._keep_unreadable(committer, raw, envelope.reason)
         if not is_stripe_id(envelope.id) and mask_card_numbers(envelope.id) != envelope.id:
-            return self._keep_unreadable(raw, "no usable `id`")
+            return await self._keep_unreadable(committer, raw, "no usable `id`")
         try:
             prepared = self._prepare(envelope, raw)
         except TooDeep:
-            return self._keep_unreadable(raw, "nested too deep")
+            return await self._keep_unreadable(committer, raw, "nested too deep")
         try:
-            position = self._submit(prepared)
+            position = await self._submit(committer, prepared)
         except (psycopg.DataError, psycopg.OperationalError) as error:
-            return self._keep_unreadable(raw, f"PostgreSQL cannot hold it: {type(error).__name__}")
+            return await self._keep_unreadable(
+                committer, raw, f"PostgreSQL cannot hold it: {type(error).__name__}"
+            )
         if position > 0:
             outcome = "set_aside" if OURS in prepared.body and _set_aside(prepared) else "recorded"
             return Receipt(outcome, position, envelope.id)
-        return self._compare(prepared, -position)
+        return await self._compare(committer, prepared, -position)
 
     def flush_counts(self) -> None:
         """Add what has been counted since the last call to the ledger's delivery counts."""
@@ -170,24 +185,27 @@ class Intake:
             return "foreign_account"
         return None
 
-    def _submit(self, prepared: _Prepared) -> int:
+    async def _submit(self, committer: Committer, prepared: _Prepared) -> int:
         event, leaves = prepared.event, prepared.leaves
         if not leaves.personal and not leaves.dropped:
-            return self._committer.submit(event)
+            return await committer.submit(event)
         # A subject this process has not met is taken to be new: its key travels with the event,
         # and no round trip is spent on asking. If the subject has a key already, the append says
         # so, and the box is made again under that one.
         key = self._keys.for_writing(event.subject)
-        position = self._committer.submit(_boxed(prepared, key))
+        position = await committer.submit(_boxed(prepared, key))
         if position == STALE_KEY:
-            with self._connection() as connection:
-                existing = self._keys.existing(event.subject, connection)
+            existing = await committer.aside(lambda: self._existing_key(event.subject))
             if existing is None:  # erased: what is personal is not kept any more
-                return self._committer.submit(event)
-            return self._committer.submit(_boxed(prepared, existing))
+                return await committer.submit(event)
+            return await committer.submit(_boxed(prepared, existing))
         if position > 0 and key.wrapped is not None:
             self._keys.stored(event.subject, key)
         return position
+
+    def _existing_key(self, subject: str) -> SubjectKey | None:
+        with self._connection() as connection:
+            return self._keys.existing(subject, connection)
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
@@ -197,19 +215,19 @@ class Intake:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise DatabaseUnavailable(f"PostgreSQL does not answer: {error}") from error
 
-    def _compare(self, prepared: _Prepared, position: int) -> Receipt:
+    async def _compare(self, committer: Committer, prepared: _Prepared, position: int) -> Receipt:
         """Say how a delivery relates to the event that has its id already."""
-        stored = self._stored(position)
+        stored = await committer.aside(lambda: self._stored(position))
         event_id = prepared.event.stripe_event_id
-        if _without_envelope(stored.data) == _without_envelope(
+        if without_envelope(stored.data) == without_envelope(
             prepared.body
-        ) and self._same_personal(stored, prepared.leaves):
+        ) and await committer.aside(lambda: self._same_personal(stored, prepared.leaves)):
             return self._counted("duplicate", position, event_id)
-        if _is_other_rendering(stored, prepared):
+        if is_other_rendering(stored, prepared.body, prepared.event.object_id):
             return self._counted("other_rendering", position, event_id)
         digest = hmac.new(
             self._digest_key,
-            canonical([_without_envelope(prepared.body), *_comparable(prepared.leaves)]),
+            canonical([without_envelope(prepared.body), *comparable(prepared.leaves)]),
             sha256,
         ).hexdigest()
         body = prepared.body
@@ -227,7 +245,7 @@ class Intake:
             causation_id=event_id,
             data=_encode(body),
         )
-        own = self._submit(replace(prepared, event=event, body=body))
+        own = await self._submit(committer, replace(prepared, event=event, body=body))
         return (
             Receipt("conflict", own, event_id)
             if own > 0
@@ -255,9 +273,9 @@ class Intake:
             )
         except BoxUnreadable:
             return False
-        return digest == _digest(leaves.dropped) and _by_path(personal) == _by_path(leaves.personal)
+        return digest == digest_of(leaves.dropped) and by_path(personal) == by_path(leaves.personal)
 
-    def _keep_unreadable(self, raw: bytes, reason: str) -> Receipt:
+    async def _keep_unreadable(self, committer: Committer, raw: bytes, reason: str) -> Receipt:
         digest = hmac.new(self._digest_key, raw, sha256).hexdigest()
         delivery_key = f"unreadable:{digest}"
         kept = mask_card_numbers(_SECRET_TEXT.sub("****", raw.decode("utf-8", "backslashreplace")))
@@ -271,7 +289,8 @@ class Intake:
             delivery_key=delivery_key,
             subject=ACCOUNT_SUBJECT,
         )
-        position = self._submit(_Prepared(event, body, Sorted([(("raw_base64",), text)], [])))
+        leaves = Sorted([(("raw_base64",), text)], [])
+        position = await self._submit(committer, _Prepared(event, body, leaves))
         if position < 0:
             return self._counted("duplicate", -position, None)
         return Receipt("unreadable", position, None)
@@ -288,7 +307,7 @@ def _boxed(prepared: _Prepared, key: SubjectKey) -> NewEvent:
         key.cipher,
         event.subject,
         event.stripe_event_id or event.delivery_key or "",
-        _digest(leaves.dropped),
+        digest_of(leaves.dropped),
         leaves.personal,
     )
     return replace(event, box=box, new_key=key.wrapped)
@@ -318,37 +337,3 @@ _USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.:]*").fullmatch
 
 def _set_aside(prepared: _Prepared) -> bool:
     return "set_aside" in prepared.body[OURS]
-
-
-def _without_envelope(body: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if key not in ENVELOPE_ONLY}
-
-
-def _is_other_rendering(stored: RecordedEvent, prepared: _Prepared) -> bool:
-    old, new = stored.data, prepared.body
-    return (
-        old.get("api_version") != new.get("api_version")
-        and old.get("type") == new.get("type")
-        and old.get("created") == new.get("created")
-        and stored.object_id == prepared.event.object_id
-    )
-
-
-def _digest(dropped: list[PersonalLeaf]) -> bytes:
-    return sha256(canonical(sorted(map(canonical, dropped)))).digest() if dropped else b""
-
-
-def _by_path(personal: list[PersonalLeaf]) -> dict[bytes, bytes]:
-    """Return the personal leaves that belong to the event, not to one delivery of it."""
-    return {
-        canonical(path): canonical(value)
-        for path, value in personal
-        if path[0] not in ENVELOPE_ONLY
-    }
-
-
-def _comparable(leaves: Sorted) -> list[Any]:
-    return [
-        sorted((p.decode(), v.decode()) for p, v in _by_path(leaves.personal).items()),
-        _digest(leaves.dropped).hex(),
-    ]

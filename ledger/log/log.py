@@ -73,7 +73,7 @@ COLUMNS = (
     "recorded_at, correlation_id, causation_id, data, personal"
 )
 
-_APPEND = b"ledger_append"
+APPEND = b"ledger_append"
 _APPEND_SQL = b"""
 SELECT append(
     $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -81,7 +81,7 @@ SELECT append(
     $14::bytea[]
 )
 """
-_PARAMETERS = 14
+APPEND_FORMATS = [Format.BINARY] * 14
 _prepared: WeakSet[Connection] = WeakSet()  # connections that know the statement
 
 
@@ -104,46 +104,14 @@ class Log:
         delivery key already; STALE_KEY if its box must be made again. Raises VersionConflict if
         a decision's stream has moved on (then nothing of the batch is appended).
         """
-        parameters = [
-            wire.texts([event.stream for event in events]),
-            wire.bigints([event.version for event in events]),
-            wire.texts([event.topic for event in events]),
-            wire.texts([event.customer_id for event in events]),
-            wire.texts([event.object_id for event in events]),
-            wire.texts([event.stripe_event_id for event in events]),
-            wire.texts([event.delivery_key for event in events]),
-            wire.instants([event.occurred_at for event in events]),
-            wire.texts([event.correlation_id for event in events]),
-            wire.texts([event.causation_id for event in events]),
-            wire.array(wire.JSONB, [b"\x01" + event.data for event in events]),
-            wire.array(wire.BYTEA, [event.box for event in events]),
-            wire.texts([event.subject for event in events]),
-            wire.array(wire.BYTEA, [event.new_key for event in events]),
-        ]
-        try:
-            return self._execute_append(parameters)
-        except errors.UniqueViolation as error:
-            if error.diag.constraint_name == "events_stream_version_key":
-                raise VersionConflict(
-                    f"The stream has moved on: {error.diag.message_detail}"
-                ) from error
-            raise
-
-    def _execute_append(self, parameters: list[bytes]) -> list[int]:
-        """Run the prepared append in one blocking call of libpq, which lets other threads run.
-
-        psycopg's own way waits in Python, giving the interpreter lock up and taking it again
-        several times for each statement; with thirty threads that costs more than the append.
-        """
+        prepare_append(self._connection)
+        # Blocking, in one call of libpq: psycopg's own way waits in Python, giving the interpreter
+        # lock up and taking it again several times for each statement.
         pgconn = self._connection.pgconn
-        if self._connection not in _prepared:
-            _checked(pgconn.prepare(_APPEND, _APPEND_SQL), pgconn)
-            _prepared.add(self._connection)
-        result = pgconn.exec_prepared(_APPEND, parameters, [Format.BINARY] * _PARAMETERS, 1)
-        _checked(result, pgconn)
-        answer = result.get_value(0, 0)
-        assert answer is not None
-        return wire.read_bigints(answer)
+        return appended(
+            pgconn.exec_prepared(APPEND, append_parameters(events), APPEND_FORMATS, Format.BINARY),
+            pgconn,
+        )
 
     def last_position(self) -> int:
         """Return the position of the newest event, 0 for an empty log."""
@@ -180,6 +148,48 @@ class Log:
                 return
             yield events
             after = events[-1].position
+
+
+def prepare_append(connection: Connection) -> None:
+    """Prepare the append on a connection, once."""
+    if connection not in _prepared:
+        _checked(connection.pgconn.prepare(APPEND, _APPEND_SQL), connection.pgconn)
+        _prepared.add(connection)
+
+
+def append_parameters(events: Sequence[NewEvent]) -> list[bytes]:
+    """Return a batch as the binary parameters of the prepared append."""
+    return [
+        wire.texts([event.stream for event in events]),
+        wire.bigints([event.version for event in events]),
+        wire.texts([event.topic for event in events]),
+        wire.texts([event.customer_id for event in events]),
+        wire.texts([event.object_id for event in events]),
+        wire.texts([event.stripe_event_id for event in events]),
+        wire.texts([event.delivery_key for event in events]),
+        wire.instants([event.occurred_at for event in events]),
+        wire.texts([event.correlation_id for event in events]),
+        wire.texts([event.causation_id for event in events]),
+        wire.array(wire.JSONB, [b"\x01" + event.data for event in events]),
+        wire.array(wire.BYTEA, [event.box for event in events]),
+        wire.texts([event.subject for event in events]),
+        wire.array(wire.BYTEA, [event.new_key for event in events]),
+    ]
+
+
+def appended(result: pq.abc.PGresult, pgconn: pq.abc.PGconn) -> list[int]:
+    """Return what the append answered; raise what PostgreSQL said against it."""
+    try:
+        _checked(result, pgconn)
+    except errors.UniqueViolation as error:
+        if error.diag.constraint_name == "events_stream_version_key":
+            raise VersionConflict(
+                f"The stream has moved on: {error.diag.message_detail}"
+            ) from error
+        raise
+    answer = result.get_value(0, 0)
+    assert answer is not None
+    return wire.read_bigints(answer)
 
 
 def _checked(result: pq.abc.PGresult, pgconn: pq.abc.PGconn) -> None:

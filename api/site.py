@@ -1,0 +1,19 @@
+"""The Flask application: the JSON API under `/v1` and the health checks."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from api import errors, health, v1
+from ledger.bootstrap import Installation
+
+
+def create_site(installation: Installation) -> Flask:
+    """Return the WSGI application over the ledgers of an installation."""
+    site = Flask("billing-ledger", static_folder=None)
+    site.extensions["installation"] = installation
+    site.json.sort_keys = False  # type: ignore[attr-defined]
+    errors.register(site)
+    site.register_blueprint(health.blueprint)
+    site.register_blueprint(v1.blueprint)
+    return site
