@@ -140,9 +140,11 @@ class Ledger:
     def erase_customer(self, customer_id: str, *, reason: str) -> int:
         """Destroy the keys of a customer and of all objects traced to them; return the position.
 
-        What is personal about them can then be opened by nobody, in the log or in any copy of
-        it; `CustomerErased` tells the views. Raises NotFound for a customer never seen,
-        RequestInvalid for a `reason` that is not a word: free text could itself be personal.
+        The ledger then opens nothing of them any more; `CustomerErased` tells the views. The keys'
+        old rows stay in PostgreSQL's files and backups until those are overwritten (see
+        docs/known-limits.md): whoever holds these and the master key could still use them.
+        Raises NotFound for a customer never seen, RequestInvalid for a `reason` that is not a
+        word: free text could itself be personal.
         """
         if not _REASON(reason):
             raise RequestInvalid("The reason for an erasure is a word such as `customer_request`.")

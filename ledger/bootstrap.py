@@ -54,9 +54,9 @@ class Installation:
                 self._names_again_at = monotonic() + NAMES_SECONDS
             return name in self._names
 
-    def ledgers(self) -> list[Ledger]:
-        """Return all ledgers of the installation."""
-        return [self.ledger(name) for name in ledger_names(self.database)]
+    def names(self) -> list[str]:
+        """Return the names of the installation's ledgers."""
+        return list(ledger_names(self.database))
 
     def forget(self, name: str) -> None:
         """Open a ledger anew when next asked for, with its settings as they are then."""

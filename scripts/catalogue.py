@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from ledger.aggregates import AGGREGATES, StripeFact
-from ledger.projections.crm.rows import NOT_PROJECTED, STATELESS
+from ledger.projections.crm.rows import NOT_PROJECTED
 from ledger.projections.crm.sentences import SENTENCES
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"
@@ -26,7 +26,7 @@ customer's story, with a sentence of its own or the general one of its class.
 def readers(fact: type[StripeFact]) -> str:
     """Return who reads events of this class."""
     found = []
-    if fact.TOPIC not in NOT_PROJECTED | STATELESS and fact.stripe_type:
+    if fact.has_state and fact.stripe_type:
         found.append("states")
     if fact.TOPIC not in NOT_PROJECTED and (fact.owner != "account"):
         own = fact.stripe_type in SENTENCES

@@ -13,7 +13,7 @@ from psycopg import sql
 from ledger.application import Ledger
 from ledger.bootstrap import Installation
 from ledger.database.migrate import migrate, schema_of
-from ledger.privacy.classify import CLEAR
+from ledger.privacy.clear import CLEAR
 from ledger.projections import Projection, Runner
 from ledger.projections.crm.rows import Rows
 from ledger.stripe_objects.order import Fact, Settled

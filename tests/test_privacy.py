@@ -35,7 +35,8 @@ from ledger.errors import LedgerError, MasterKeyMismatch, MasterKeyMissing, Sett
 from ledger.log.seals import seal
 from ledger.privacy.box import BoxUnreadable, open_box, seal_box
 from ledger.privacy.cards import mask_card_numbers
-from ledger.privacy.classify import DROPPED, PersonalLeaf, classify, restore
+from ledger.privacy.classify import PersonalLeaf, classify, restore
+from ledger.privacy.clear import DROPPED
 from ledger.privacy.master import MasterKey, key_file, load_master_key
 from ledger.settings import Settings
 from tests.client import front_client

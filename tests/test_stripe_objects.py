@@ -28,7 +28,7 @@ from tests.facts import API_VERSION, Json
         ({"object": "customer", "id": "cus_1", "deleted": True}, "cus_1"),
         ({"object": "charge", "customer": "cus_1"}, "cus_1"),
         ({"object": "charge", "customer": {"id": "cus_1", "object": "customer"}}, "cus_1"),
-        ({"object": "charge", "customer": None, "customer_account": "acct_1"}, None),
+        ({"object": "charge", "customer": None, "customer_account": "acct_1"}, "acct_1"),
         ({"object": "payout"}, None),
         ({"object": "charge", "customer": ""}, None),
         ({"object": "charge", "customer": 7}, None),

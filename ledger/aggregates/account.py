@@ -152,16 +152,19 @@ class Account:
         """Any other Stripe event: of a type we do not read, thin, of the other mode, foreign."""
 
         TOPIC = "Account.StripeEventNoted"
+        has_state = False
 
     class ConflictingDelivery(SubscriptionFact):
         """Ours: a delivery under an id that the log already has with another content."""
 
         TOPIC = "Account.ConflictingDelivery"
+        has_state = False
 
     class DeliveryUnreadable(AccountFact):
         """Ours: a correctly signed delivery that is not an event; kept encrypted, unread."""
 
         TOPIC = "Account.DeliveryUnreadable"
+        has_state = False
 
     @staticmethod
     def fold(facts: Iterable[StripeFact]) -> dict[str, ObjectState]:

@@ -32,6 +32,7 @@ class StripeFact(DomainEvent):
     TOPIC: ClassVar[str]
     stripe_type: ClassVar[str | None] = None
     owner: ClassVar[OwnerRule] = "account"
+    has_state: ClassVar[bool] = True  # whether it shows an object that lasts, as it was then
 
     originator_id: str  # type: ignore[assignment]  # streams are named by Stripe's ids
     position: int
@@ -115,7 +116,9 @@ def fold_objects(facts: Iterable[StripeFact]) -> dict[str, ObjectState]:
     seconds: dict[str, dict[datetime, dict[str, Fact]]] = defaultdict(lambda: defaultdict(dict))
     kinds: dict[str, str] = {}
     for fact in facts:
-        if fact.object_id is None or fact.stripe_event_id is None or is_set_aside(fact.data):
+        if not fact.has_state or is_set_aside(fact.data):
+            continue
+        if fact.object_id is None or fact.stripe_event_id is None:
             continue
         kinds[fact.object_id] = kind_of(fact.snapshot)
         seconds[fact.object_id][fact.occurred_at][fact.stripe_event_id] = as_order_fact(

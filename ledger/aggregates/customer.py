@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ledger.aggregates.base import CustomerFact, ObjectState, StripeFact, fold_objects
+from ledger.aggregates.base import (
+    CustomerFact,
+    ObjectState,
+    StripeFact,
+    SubscriptionFact,
+    fold_objects,
+)
 
 
 class Customer:
@@ -28,19 +34,19 @@ class Customer:
         TOPIC = "Customer.Deleted"
         stripe_type = "customer.deleted"
 
-    class DiscountCreated(CustomerFact):
+    class DiscountCreated(SubscriptionFact):
         """`customer.discount.created`: A customer or a subscription got a discount."""
 
         TOPIC = "Customer.DiscountCreated"
         stripe_type = "customer.discount.created"
 
-    class DiscountUpdated(CustomerFact):
+    class DiscountUpdated(SubscriptionFact):
         """`customer.discount.updated`: A discount was exchanged for another."""
 
         TOPIC = "Customer.DiscountUpdated"
         stripe_type = "customer.discount.updated"
 
-    class DiscountDeleted(CustomerFact):
+    class DiscountDeleted(SubscriptionFact):
         """`customer.discount.deleted`: A discount ended."""
 
         TOPIC = "Customer.DiscountDeleted"
@@ -286,25 +292,25 @@ class Customer:
         TOPIC = "Customer.DisputeFundsReinstated"
         stripe_type = "charge.dispute.funds_reinstated"
 
-    class CheckoutCompleted(CustomerFact):
+    class CheckoutCompleted(SubscriptionFact):
         """`checkout.session.completed`: A customer finished Checkout."""
 
         TOPIC = "Customer.CheckoutCompleted"
         stripe_type = "checkout.session.completed"
 
-    class CheckoutExpired(CustomerFact):
+    class CheckoutExpired(SubscriptionFact):
         """`checkout.session.expired`: A Checkout was abandoned."""
 
         TOPIC = "Customer.CheckoutExpired"
         stripe_type = "checkout.session.expired"
 
-    class CheckoutPaymentSucceeded(CustomerFact):
+    class CheckoutPaymentSucceeded(SubscriptionFact):
         """`checkout.session.async_payment_succeeded`: A slow payment of a Checkout came in."""
 
         TOPIC = "Customer.CheckoutPaymentSucceeded"
         stripe_type = "checkout.session.async_payment_succeeded"
 
-    class CheckoutPaymentFailed(CustomerFact):
+    class CheckoutPaymentFailed(SubscriptionFact):
         """`checkout.session.async_payment_failed`: A slow payment of a Checkout failed."""
 
         TOPIC = "Customer.CheckoutPaymentFailed"
@@ -332,6 +338,7 @@ class Customer:
         """Ours: what is personal about this customer can no longer be read by anybody."""
 
         TOPIC = "Customer.CustomerErased"
+        has_state = False
 
     @staticmethod
     def fold(facts: Iterable[StripeFact]) -> dict[str, ObjectState]:

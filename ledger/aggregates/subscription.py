@@ -141,6 +141,7 @@ class Subscription:
 
         TOPIC = "Subscription.InvoiceUpcoming"
         stripe_type = "invoice.upcoming"
+        has_state = False  # a preview, of an invoice that is not made yet
 
     class InvoiceWillBeDue(SubscriptionFact):
         """`invoice.will_be_due`: An invoice is soon due."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,22 @@ class Context:
         """Open the named ledger for one command."""
         with self.installation() as opened:
             yield opened.ledger(self.name)
+
+
+class IdType(click.ParamType[str]):
+    """An id, a type or a topic: an address typed by mistake must not reach PostgreSQL's log."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the id as it was given."""
+        if not _ID(value):
+            self.fail("this cannot be an id (letters, digits and `_.:-`).", param, ctx)
+        return value
+
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,254}").fullmatch
+ID = IdType()
 
 
 def say_json(value: Any) -> None:

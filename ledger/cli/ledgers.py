@@ -98,7 +98,7 @@ def list_(context: Context, as_json: bool) -> None:
                 "webhook": "/webhooks/stripe"
                 + ("" if one.name == DEFAULT_LEDGER else f"/{one.name}"),
             }
-            for one in opened.ledgers()
+            for one in map(opened.ledger, opened.names())
         ]
     if as_json:
         say_json(rows)

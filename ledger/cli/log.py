@@ -12,7 +12,7 @@ import click
 from ledger import health, history
 from ledger.aggregates import BY_TOPIC
 from ledger.aggregates.base import fold_objects
-from ledger.cli.context import Context, json_option, say_json, say_table
+from ledger.cli.context import ID, Context, json_option, say_json, say_table
 from ledger.errors import NotFound
 from ledger.facts import as_fact
 from ledger.log import Log
@@ -23,10 +23,10 @@ from ledger.stripe_objects.readers import view_of
 
 
 @click.command()
-@click.option("--stream", help="Only of this stream (sub_…, cus_…, account).")
-@click.option("--customer", help="Only about this customer.")
-@click.option("--type", "type_", help="A Stripe type or a topic of ours.")
-@click.option("--stripe-event-id", help="Only this evt_….")
+@click.option("--stream", type=ID, help="Only of this stream (sub_…, cus_…, account).")
+@click.option("--customer", type=ID, help="Only about this customer.")
+@click.option("--type", "type_", type=ID, help="A Stripe type or a topic of ours.")
+@click.option("--stripe-event-id", type=ID, help="Only this evt_….")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
 @click.pass_obj
@@ -54,7 +54,7 @@ def events(
 
 
 @click.command()
-@click.argument("stream")
+@click.argument("stream", type=ID)
 @json_option
 @click.pass_obj
 def show(context: Context, stream: str, as_json: bool) -> None:

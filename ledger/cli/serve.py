@@ -9,6 +9,7 @@ import threading
 import time
 
 import click
+import psycopg
 
 from ledger import tokens
 from ledger.bootstrap import Installation, installation
@@ -142,15 +143,20 @@ def _work_on_new_ledgers(
 ) -> None:
     """Start projecting and sealing each ledger that was added since the last look."""
     try:
-        added = [ledger for ledger in opened.ledgers() if ledger.name not in runners]
+        added = [name for name in opened.names() if name not in runners]
     except LedgerError as error:
         logger.warning("%s", error)
         return
-    for ledger in added:
+    for name in added:
+        try:
+            ledger = opened.ledger(name)
+        except (LedgerError, psycopg.Error) as error:
+            logger.error("ledger %s cannot be opened, the others go on: %s", name, error)
+            continue
         add_jobs(jobs, ledger)
         runner = threading.Thread(target=Runner(ledger, PROJECTIONS).run, args=[stop])
         runner.start()
-        runners[ledger.name] = runner
+        runners[name] = runner
 
 
 @click.command()

@@ -54,7 +54,7 @@ class Database:
         given = str(self.runtime.get("options") or "")
         options = (
             f"{given} -c role={RUNTIME_ROLE} -c search_path={schema},pg_temp"
-            " -c synchronous_commit=on"
+            " -c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
         ).strip()
         return make_conninfo("", **{**PATIENCE, **self.runtime, "options": options})
 

@@ -38,7 +38,8 @@ from ledger.log import Log, NewEvent
 from ledger.log.log import STALE_KEY, RecordedEvent
 from ledger.privacy.box import BoxUnreadable, open_box, seal_box
 from ledger.privacy.cards import mask_card_numbers
-from ledger.privacy.classify import DROPPED, Sorted, TooDeep, classify, is_stripe_id
+from ledger.privacy.classify import Sorted, TooDeep, classify
+from ledger.privacy.clear import DROPPED, has_stripe_prefix
 from ledger.privacy.keys import ACCOUNT_SUBJECT, KeyRing, SubjectKey, subject_of
 from ledger.stripe_objects.envelope import Envelope, Unreadable, read_envelope
 
@@ -110,7 +111,7 @@ class Intake:
         envelope = read_envelope(raw)
         if isinstance(envelope, Unreadable):
             return await self._keep_unreadable(committer, raw, envelope.reason)
-        if not is_stripe_id(envelope.id) and mask_card_numbers(envelope.id) != envelope.id:
+        if not has_stripe_prefix(envelope.id) and mask_card_numbers(envelope.id) != envelope.id:
             return await self._keep_unreadable(committer, raw, "no usable `id`")
         try:
             prepared = self._prepare(envelope, raw)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from hashlib import sha256
 
 TOLERANCE_SECONDS = 300
 
@@ -28,7 +27,7 @@ def verify_signature(body: bytes, header: str, secrets: Sequence[str], now_secon
         raise SignatureRejected("The Stripe-Signature header has no `t` and `v1` as Stripe sends.")
     signed = str(timestamp).encode() + b"." + body
     for secret in secrets:
-        expected = hmac.new(secret.encode(), signed, sha256).hexdigest().encode()
+        expected = hmac.digest(secret.encode(), signed, "sha256").hex().encode()
         if any(hmac.compare_digest(expected, given) for given in signatures):
             break
     else:

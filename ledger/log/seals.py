@@ -232,8 +232,8 @@ def read_export(file: Path) -> list[dict[str, Any]]:
     """Read seals that `export` wrote; raise RequestInvalid for any other file."""
     try:
         seals = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-        if seals and all(map(_is_seal, seals)):
-            return seals
+        if all(map(_is_seal, seals)):
+            return seals  # none at all where nothing was sealed yet
     except (OSError, ValueError) as error:
         raise RequestInvalid(f"{file} cannot be read as exported seals: {error}") from error
     raise RequestInvalid(f"{file} holds no exported seals (JSON lines with `block` and `hash`).")

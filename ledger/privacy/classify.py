@@ -6,13 +6,35 @@ have: a name on the list is no licence for an e-mail address to be stored in pla
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ledger.privacy.cards import mask_card_numbers, satisfies_luhn
+from ledger.privacy.clear import (
+    CLEAR,
+    COUNTRY,
+    CURRENCY,
+    DECIMAL,
+    DROPPED,
+    ID,
+    LABEL,
+    LOCALE,
+    MEMBER_NAME,
+    MONEY_OR_TIME,
+    NAME,
+    NAMED_KINDS,
+    NAMES,
+    NUMBERED_KINDS,
+    PERSONAL_HASHES,
+    SECRET,
+    TOKEN,
+    VERSION,
+    has_stripe_prefix,
+    is_stripe_id,
+)
 
 DEPTH_MAX = 200
+COUNTRY_DEPTH_MAX = 3  # `customer_details.address.country` is two
 
 Path = tuple[str | int, ...]
 PersonalLeaf = tuple[Path, Any]
@@ -20,107 +42,6 @@ PersonalLeaf = tuple[Path, Any]
 
 class TooDeep(ValueError):
     """A body nested deeper than anything Stripe sends."""
-
-
-# P9: never stored, not even encrypted.
-DROPPED = frozenset({
-    "client_secret", "secret", "cvc", "cvv", "exp_month", "exp_year", "expiry", "exp",
-    "fingerprint", "card_number", "pan", "iban_fingerprint", "ephemeral_key", "track_data",
-})  # fmt: skip
-_SECRET = re.compile(r"_secret_[A-Za-z0-9]|^(?:sk|rk|whsec|ek)_[A-Za-z0-9]").search
-
-# Hashes whose leaves all describe a person, whatever they are called (`country` stays clear).
-PERSONAL_HASHES = frozenset({
-    "address", "billing_details", "business_profile", "collected_information", "company",
-    "custom_fields", "customer_address", "customer_details", "customer_shipping", "dob",
-    "individual", "ip_address_location", "legal_entity", "metadata", "owner", "person",
-    "registered_address", "relationship", "settings", "shipping", "shipping_details",
-    "support_address", "tos_acceptance", "verification",
-})  # fmt: skip
-
-_PREFIXES = frozenset(
-    "acct ba bps btok ca card cbtxn ch clock cn cnli cs cs_test cs_live cus di dp du evt evt_test "
-    "fee file frt ii il in inpay inrtem iop issfr link mandate mtr or order pi plan plink pm po "
-    "price prod promo prv pst py pyr qt re req seti setatt shr si sli src sub sub_sched ta tmtr "
-    "tok tr trr txcd txi txn txr upcoming_in we".split()
-)
-
-
-def is_stripe_id(value: str) -> bool:
-    """Return whether this is an id as Stripe makes them: a known prefix, then letters, digits."""
-    prefix, _, rest = value.rpartition("_")
-    return prefix in _PREFIXES and rest.isalnum() and rest.isascii()
-
-
-_ID = re.compile(rf"(?!sk_|whsec_)(?:{_PREFIXES})_[A-Za-z0-9_]{{1,250}}").fullmatch
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.:]{0,254}").fullmatch
-_TOKEN = re.compile(r"[a-z][a-z0-9_.\-]{0,79}").fullmatch
-_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,79}").fullmatch
-_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,79}|American Express|Diners Club").fullmatch
-_SHORT_CODE = re.compile(r"[A-Za-z0-9]{1,4}").fullmatch
-_CURRENCY = re.compile(r"[A-Za-z]{3}").fullmatch
-_COUNTRY = re.compile(r"[A-Za-z]{2}").fullmatch
-_LOCALE = re.compile(r"[A-Za-z]{2,4}(?:[-_][A-Za-z0-9]{2,4}){0,2}|auto").fullmatch
-_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_]+)?(?:; [a-z_=0-9]+)*").fullmatch
-_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-_/#. ]{0,63}").fullmatch
-_LAST4 = re.compile(r"\d{4}").fullmatch
-_DECIMAL = re.compile(r"-?\d{1,40}(?:\.\d{1,20})?").fullmatch
-_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T[\d:.]{5,20}(?:Z|[+-]\d\d:\d\d)").fullmatch
-_LIST_URL = re.compile(r"/v[12]/[A-Za-z0-9_/?=&]{1,300}").fullmatch
-_NAME = re.compile(r"[^\x00-\x1f\x7f@\ud800-\udfff]{1,500}").fullmatch
-_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-.]{0,79}").fullmatch
-
-Shape = Any  # a bound `fullmatch`
-
-CLEAR: dict[str, Shape] = {
-    **dict.fromkeys(("id", "plan", "price", "coupon", "product", "promotion_code", "sku"), _ID),
-    **dict.fromkeys(("lookup_key", "related_plan"), _ID),
-    **dict.fromkeys(
-        "object status reason billing_reason collection_method decline_code code advice_code "
-        "failure_code usage_type billing_scheme tiers_mode aggregate_usage tax_behavior "
-        "duration feedback feedback_option behavior cancellation_reason payment_status mode "
-        "ui_mode funding network network_status risk_level capture_method confirmation_method "
-        "setup_future_usage usage tax_exempt billing interval proration_behavior "
-        "missing_payment_method end_behavior payment_method_types method source_type "
-        "reporting_category balance_type disabled_reason provider category cvc_check "
-        "address_line1_check address_postal_code_check address_zip_check "
-        "save_default_payment_method request_three_d_secure proration_discounts "
-        "customer_tax_exempt verification_method page_size account_holder_type "
-        "billing_cycle_anchor networks available result authentication_flow round "
-        "trial_end_behavior proration_date billing_cycle_anchor_type unit_label_type "
-        "allow_redirects overcapture incremental_authorization multicapture captured_by "
-        "invoice_now scheme jurisdiction_level tax_type taxability_reason origination "
-        "flow_directions purpose preferred card_type regulated_status flow applies_to "
-        "refund_application_fee pending_reason destination_type recurring_type "
-        "payment_method_collection customer_creation submit_type billing_address_collection "
-        "rate_type statement_descriptor_type direction charge_type meter_type subtype "
-        "collection_type".split(),
-        _TOKEN,
-    ),
-    **dict.fromkeys(("network_decline_code", "network_advice_code"), _SHORT_CODE),
-    **dict.fromkeys(("error_code", "reason_code", "network_reason_code"), _CODE),
-    **dict.fromkeys(
-        ("currency", "default_currency", "presentment_currency", "settlement_currency"), _CURRENCY
-    ),
-    **dict.fromkeys(("country", "account_country"), _COUNTRY),
-    **dict.fromkeys(("locale", "preferred_locales"), _LOCALE),
-    **dict.fromkeys(("brand", "display_brand", "type"), _LABEL),
-    "api_version": _VERSION,
-    **dict.fromkeys(("number", "receipt_number", "invoice_prefix"), _NUMBER),
-    "last4": _LAST4,
-    "created": _INSTANT,
-    "url": _LIST_URL,
-}
-# What a catalogue object is called belongs to the business, not to a person.
-NAMED_KINDS = frozenset({"product", "price", "plan", "coupon", "tax_rate", "sku"})
-NAMES = frozenset({"name", "nickname", "display_name", "unit_label"})
-_MONEY_OR_TIME = re.compile(
-    r"(?:^|_)(?:amount|total|subtotal|balance|fee|net|tax|price|due|paid|remaining|quantity"
-    r"|sequence|created|date|until|at|by|to|start|end)$|^(?:amount|total)_"
-).search
-# Whose `number` is that of a paper of the business, not of a person's passport or telephone.
-NUMBERED_KINDS = frozenset({"invoice", "credit_note", "quote"})
 
 
 class Sorted(NamedTuple):
@@ -160,13 +81,13 @@ _PLAIN_KEYS_MAX = 20_000
 _known_values: dict[str, set[str]] = {
     key: set()
     for key, shape in CLEAR.items()
-    if shape in (_TOKEN, _LABEL, _CURRENCY, _COUNTRY, _LOCALE, _VERSION)
+    if shape in (TOKEN, LABEL, CURRENCY, COUNTRY, LOCALE, VERSION)
 }
 _KNOWN_VALUES_MAX = 256
 
 
 def _is_plain(key: str) -> bool:
-    if key in DROPPED or not _KEY(key) or mask_card_numbers(key) != key:
+    if key in DROPPED or not MEMBER_NAME(key) or mask_card_numbers(key) != key:
         return False
     if len(_plain_keys) < _PLAIN_KEYS_MAX:
         _plain_keys.add(key)
@@ -242,22 +163,23 @@ _CARD_MIN = 10**12
 
 def _string(key: str, value: str, trail: list[str | int], kind: str, found: Sorted) -> Any:
     """Return what remains in the clear of a string: itself, masked, or _GONE."""
-    prefix, _, rest = value.rpartition("_")
-    if prefix in _PREFIXES and rest.isalnum() and rest.isascii():
+    if is_stripe_id(value):
         return value
     shape = CLEAR.get(key)
     if key == "number" and kind not in NUMBERED_KINDS:
         shape = None
-    if shape is not None and shape(value) and not _SECRET(value):
+    if shape is not None and shape(value) and not SECRET(value):
+        if shape is ID and has_stripe_prefix(value):
+            return value
         known = _known_values.get(key)
         if known is not None and len(known) < _KNOWN_VALUES_MAX and len(value) < 13:
             known.add(value)
         return mask_card_numbers(value) if len(value) > 12 else value
-    if key.endswith("_decimal") and _DECIMAL(value):
+    if key.endswith("_decimal") and DECIMAL(value):
         return value  # money: exact, however many digits
-    if _SECRET(value):
+    if SECRET(value):
         found.dropped.append(((*trail, key), value))
-    elif key in NAMES and kind in NAMED_KINDS and _NAME(value):
+    elif key in NAMES and kind in NAMED_KINDS and NAME(value):
         return mask_card_numbers(value)
     else:
         found.personal.append(((*trail, key), mask_card_numbers(value)))
@@ -270,11 +192,26 @@ def _special(key: str, value: Any, path: Path, found: Sorted) -> Any:
         found.dropped.append((path, value))
         return _GONE
     found.personal.append(((*path[:-1], mask_card_numbers(key)), _clean(value)))
-    if key != "metadata" and isinstance(value, dict) and key in PERSONAL_HASHES:
-        country = value.get("country")
-        if isinstance(country, str) and _COUNTRY(country):
-            return {"country": country}
+    if key != "metadata" and key in PERSONAL_HASHES:
+        return _countries(value)
     return _GONE
+
+
+def _countries(node: Any, depth: int = 0) -> Any:
+    """Return the countries in a personal hash, where they stand in it; all else is _GONE."""
+    if not isinstance(node, dict) or depth > COUNTRY_DEPTH_MAX:
+        return _GONE
+    found = {
+        key: remains
+        for key, value in node.items()
+        if key in PERSONAL_HASHES
+        and key != "metadata"
+        and (remains := _countries(value, depth + 1)) is not _GONE
+    }
+    country = node.get("country")
+    if isinstance(country, str) and COUNTRY(country):
+        found["country"] = country
+    return found or _GONE
 
 
 def _list(node: list[Any], trail: list[str | int], key: str, kind: str, found: Sorted) -> None:
@@ -300,7 +237,7 @@ def _clean(value: Any, depth: int = 0) -> Any:
     if depth > DEPTH_MAX:
         raise TooDeep(f"nested deeper than {DEPTH_MAX} levels")
     if isinstance(value, str):
-        return None if _SECRET(value) else mask_card_numbers(value)
+        return None if SECRET(value) else mask_card_numbers(value)
     if isinstance(value, dict):
         return {
             mask_card_numbers(key): _clean(inner, depth + 1)
@@ -315,7 +252,7 @@ def _clean(value: Any, depth: int = 0) -> Any:
 
 
 def _may_be_card(key: str, number: float) -> bool:
-    if -(10**12) < number < 10**12 or (key and _MONEY_OR_TIME(key)):
+    if -(10**12) < number < 10**12 or (key and MONEY_OR_TIME(key)):
         return False
     if isinstance(number, float) and not number.is_integer():
         return False

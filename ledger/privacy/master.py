@@ -82,21 +82,22 @@ def load_master_key(
 ) -> MasterKey:
     """Return the master key of this installation, proven against the ledger's canary.
 
-    It comes from the settings, else from LEDGER_HOME; for a new ledger on the embedded database
-    it is made there. Raises MasterKeyMissing and MasterKeyMismatch.
+    It comes from the settings; on the embedded database else from LEDGER_HOME, where it is made
+    for a new ledger. Raises MasterKeyMissing and MasterKeyMismatch.
     """
     row = connection.execute("SELECT value FROM settings WHERE key = %s", [CANARY]).fetchone()
-    key = settings.master_key or _read(key_file(settings))
+    # A key file from an embedded start is not taken for a database elsewhere.
+    key = settings.master_key or (_read(key_file(settings)) if embedded else None)
     if key is None:
-        if row is not None:
-            raise MasterKeyMissing(
-                f"This ledger was written under a master key that is not at {key_file(settings)} "
-                "any more. Put your copy back there or into LEDGER_MASTER_KEY."
-            )
         if not embedded:
             raise MasterKeyMissing(
                 "With LEDGER_DATABASE_URL, LEDGER_MASTER_KEY must be set (the key must not depend "
                 "on this machine): `openssl rand -base64 32` makes one. Keep a copy elsewhere."
+            )
+        if row is not None:
+            raise MasterKeyMissing(
+                f"This ledger was written under a master key that is not at {key_file(settings)} "
+                "any more. Put your copy back there or into LEDGER_MASTER_KEY."
             )
         key = _make(key_file(settings))
     master = MasterKey(key)

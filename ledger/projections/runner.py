@@ -21,6 +21,14 @@ logger = logging.getLogger("ledger.projections")
 BATCH_EVENTS = 1000
 POLL_SECONDS = 1.0
 BACKOFF_SECONDS_MAX = 30.0
+FAULTS_IN_A_ROW_MAX = 10
+# The database is away, or lacks a table, a column or a right: no event is to blame for that.
+NOT_OF_AN_EVENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.ProgrammingError,
+    DatabaseUnavailable,
+)
 
 
 class Projection(ABC):
@@ -68,17 +76,20 @@ class Runner:
         """
         try:
             return self._step(connection, projection, self._batch_events)
-        except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable):
+        except NOT_OF_AN_EVENT:
             raise
         except Exception as error:  # noqa: BLE001 — find the event that it is about
             logger.warning("projecting by single events after: %s", _told(error))
-        done = 0
+        done = in_a_row = 0
         for _ in range(self._batch_events):
             try:
-                one = self._step(connection, projection, 1)
-            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable):
+                one, in_a_row = self._step(connection, projection, 1), 0
+            except NOT_OF_AN_EVENT:
                 raise
-            except Exception as error:  # noqa: BLE001 — one event shall not stop all others
+            except Exception as error:
+                in_a_row += 1
+                if in_a_row > FAULTS_IN_A_ROW_MAX:
+                    raise  # not the events are at fault: stop before more of them are passed over
                 one = self._pass_over(connection, projection, self._failing, _told(error))
             done += one
             if not one:
@@ -107,7 +118,7 @@ class Runner:
                     [projection.name, position, fault],
                 )
         logger.error("event %s passed over by %s: %s", position, projection.name, fault)
-        return 1
+        return moved.rowcount
 
     def _step(
         self, connection: psycopg.Connection[tuple[Any, ...]], projection: Projection, limit: int

@@ -24,7 +24,8 @@ def customer_of(obj: Node) -> str | None:
     """Return the customer an object belongs to, or is."""
     if obj.get("object") == "customer":
         return reference(obj, "id")
-    return reference(obj, "customer")
+    # Since clover a customer of Accounts v2 may stand in `customer_account` alone.
+    return first(reference(obj, "customer"), reference(obj, "customer_account"))
 
 
 def subscription_of(obj: Node) -> str | None:
@@ -39,6 +40,7 @@ def subscription_of(obj: Node) -> str | None:
         reference(obj, "parent", "subscription_details", "subscription"),
         reference(obj, "subscription"),
         reference(obj, "subscription_details", "subscription"),
+        reference(obj, "released_subscription"),  # of a schedule that let it go
     )
     if direct or obj.get("object") != "invoice":
         return direct
@@ -50,6 +52,14 @@ def subscription_of(obj: Node) -> str | None:
         if found:
             return found
     return None
+
+
+def charge_status_of(charge: Node) -> str | None:
+    """Return a charge's status; in 2014 it had only `paid`, or the word itself as status."""
+    status = text(charge, "status")
+    if status is None and (paid := flag(charge, "paid")) is not None:
+        return "succeeded" if paid else "failed"
+    return "succeeded" if status == "paid" else status
 
 
 def subscription_period(subscription: Node) -> tuple[int | None, int | None]:

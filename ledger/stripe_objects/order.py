@@ -10,18 +10,15 @@ use this rule and no other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ledger.canonical import canonical
+from ledger.stripe_objects.leaves import Leaf, Value, changes, differing, is_silent, value_at
 from ledger.stripe_objects.progress import COUNTERS, RANKS, progress_of
 from ledger.stripe_objects.rendering import one_rendering
 
 Mark = Literal["clear", "gap", "assumed"]
-Leaf = tuple[str, ...]
-Value = Hashable
-PRESENT: Leaf = ("",)  # under a hash: whether it is there at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +65,13 @@ def settle(
     whose `previous_attributes` may tell what this one ended with.
     """
     if len(facts) == 1:
-        only = facts[0]
-        return Settled(only, only.deletes, "clear")
+        return _settle_single(facts[0], before, kind)
     facts = sorted(facts, key=lambda fact: fact.event_id.encode())
     alive_before = not before.is_deleted if before else not any(f.creates for f in facts)
     deletions = [fact for fact in facts if fact.deletes]
     balance = alive_before + sum(fact.creates for fact in facts) - len(deletions)
     if deletions and balance <= 0:
-        return _settle_deleted(deletions)
+        return _settle_deleted(deletions, kind)
     alive = [fact for fact in facts if not fact.deletes] or list(facts)
     if len(alive) == 1:
         return Settled(alive[0], False, "clear")
@@ -84,10 +80,25 @@ def settle(
     return _settle_alive(alive, None if reborn else before, following, kind)
 
 
-def _settle_deleted(deletions: list[Fact]) -> Settled:
+def _settle_single(only: Fact, before: Settled | None, kind: str) -> Settled:
+    """A second with one fact ends as that says; what it found otherwise than known is a gap."""
+    if only.deletes or not only.previous or before is None or before.is_deleted:
+        return Settled(only, only.deletes, "clear")
+    (snapshot, previous), (earlier, _) = one_rendering([only, before.winner])
+    is_gap = any(
+        value_at(earlier, leaf) != old
+        for leaf, old, _ in changes(previous, snapshot)
+        if not is_silent(leaf, kind)
+    )
+    return Settled(only, False, "gap" if is_gap else "clear")
+
+
+def _settle_deleted(deletions: list[Fact], kind: str) -> Settled:
     winner = deletions[-1]
-    differing = {canonical(fact.snapshot) for fact in deletions}
-    return Settled(winner, True, "clear" if len(differing) == 1 else "assumed")
+    doubtful: set[Leaf] = set()
+    for other in deletions[:-1]:
+        doubtful |= differing(winner.snapshot, other.snapshot, kind)
+    return Settled(winner, True, "assumed" if doubtful else "clear", _names(doubtful))
 
 
 @dataclass(slots=True)
@@ -149,13 +160,13 @@ def _settle_alive(
         if len(ending.values) == 1 and value_at(snapshots[best], leaf) not in ending.values
     }
     for index in equals[:-1]:
-        doubtful |= _differing(snapshots[best], snapshots[index], kind)
+        doubtful |= differing(snapshots[best], snapshots[index], kind)
     mark: Mark = "clear"
     if any(ending.missing for ending in endings.values()):
         mark = "gap"
     if doubtful:
         mark = "assumed"
-    return Settled(facts[best], False, mark, tuple(sorted({_name(leaf) for leaf in doubtful})))
+    return Settled(facts[best], False, mark, _names(doubtful))
 
 
 def _value_before(following: Sequence[Fact]) -> list[Fact]:
@@ -190,56 +201,6 @@ def _trails(
             if leaf not in named[index] and not fact.creates:
                 trail.seen.add(value_at(rendered[index][0], leaf))
     return trails
-
-
-def changes(
-    previous: Mapping[str, Any], snapshot: Mapping[str, Any], path: Leaf = ()
-) -> Iterable[tuple[Leaf, Value, Value]]:
-    """Yield (leaf, old, new) for every leaf that a `previous_attributes` says has changed."""
-    for key, old in previous.items():
-        new = snapshot.get(key)
-        here = (*path, key)
-        if old.__class__ is dict and new.__class__ is dict:
-            yield from changes(old, new, here)
-        elif old.__class__ is dict or new.__class__ is dict:
-            opened_old, opened_new = leaves({key: old}, path), leaves({key: new}, path)
-            for leaf in sorted({*opened_old, *opened_new}):
-                if opened_old.get(leaf) != opened_new.get(leaf):
-                    yield leaf, opened_old.get(leaf), opened_new.get(leaf)
-        elif (a := _value(old)) != (b := _value(new)):
-            yield here, a, b
-
-
-def leaves(node: Mapping[str, Any], path: Leaf = ()) -> dict[Leaf, Value]:
-    """Return every leaf of a hash by its path; null is absent, arrays are whole."""
-    found: dict[Leaf, Value] = {}
-    for key, value in node.items():
-        if value.__class__ is dict:
-            found[(*path, key, *PRESENT)] = True
-            found.update(leaves(value, (*path, key)))
-        elif value is not None:
-            found[*path, key] = _value(value)
-    return found
-
-
-def value_at(node: Any, leaf: Leaf) -> Value:
-    """Return one leaf of a hash, None where there is none."""
-    for step in leaf:
-        if node.__class__ is not dict:
-            return None
-        if not step:
-            return True  # a hash is present
-        node = node.get(step)
-    return None if node.__class__ is dict else _value(node)
-
-
-def _value(value: Any) -> Value:
-    kind = value.__class__
-    if kind is list or kind is dict:
-        return canonical(value)
-    if kind is bool:
-        return ("bool", value)  # in Python True == 1, at Stripe it is not
-    return value  # type: ignore[no-any-return]
 
 
 def last_values(trail: Trail, before: Value, start_unknown: bool) -> Ending:
@@ -330,25 +291,5 @@ def _furthest(leaf: Leaf, values: frozenset[Value], kind: str) -> frozenset[Valu
     return values
 
 
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any], kind: str) -> set[Leaf]:
-    if a == b:
-        return set()
-    silent = SILENT.get(kind, frozenset()) | SILENT[""]
-    here, there = leaves(a), leaves(b)
-    return {
-        leaf
-        for leaf in {*here, *there}
-        if here.get(leaf) != there.get(leaf) and leaf[0] not in silent and leaf[-1]
-    }
-
-
-# Leaves that change without being named in any `previous_attributes`.
-SILENT: Mapping[str, frozenset[str]] = {
-    "": frozenset({"url", "hosted_invoice_url", "invoice_pdf", "receipt_url", "updated"}),
-    "invoice": frozenset({"webhooks_delivered_at"}),
-    "customer": frozenset({"next_invoice_sequence"}),
-}
-
-
-def _name(leaf: Leaf) -> str:
-    return ".".join(part for part in leaf if part)
+def _names(doubtful: Iterable[Leaf]) -> tuple[str, ...]:
+    return tuple(sorted({".".join(part for part in leaf if part) for leaf in doubtful}))

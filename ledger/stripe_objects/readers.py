@@ -159,11 +159,10 @@ def _charge(obj: Node) -> Payment:
     method, brand, last4 = facts.card_of(obj)
     captured = whole(obj, "amount_captured")
     if captured is None and flag(obj, "captured"):
-        failed = text(obj, "status") == "failed" or flag(obj, "paid") is False
-        captured = 0 if failed else whole(obj, "amount")
+        captured = 0 if facts.charge_status_of(obj) == "failed" else whole(obj, "amount")
     outcome = nested(obj, "outcome")
     return Payment(
-        **_common(obj),
+        **{**_common(obj), "status": facts.charge_status_of(obj)},
         amount=whole(obj, "amount"),
         amount_received=captured,
         amount_refunded=whole(obj, "amount_refunded"),

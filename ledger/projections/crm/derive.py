@@ -16,7 +16,8 @@ from ledger.stripe_objects.contacts import contact_of, search_terms
 from ledger.stripe_objects.fields import nested
 
 # Objects that may have found their owner: the touched ones, and backward from them whatever
-# names no customer itself. The owner is the customer reached over the fewest links.
+# names no customer itself. The owner is the customer reached over the fewest links. Returns those
+# whose owner changed, with the one before: the statement still sees the rows as they were.
 _OWNERS = """
 WITH RECURSIVE waiting (object_id) AS (
     SELECT unnest(%(ids)s::text[])
@@ -33,13 +34,16 @@ WITH RECURSIVE waiting (object_id) AS (
     SELECT origin, l.to_id, l.relation, distance + 1 FROM reached
     JOIN links AS l ON l.from_id = reached.id
     WHERE reached.relation <> 'customer' AND distance < 6
+), changed AS (
+    INSERT INTO owners (object_id, customer_id)
+    SELECT DISTINCT ON (origin) origin, id FROM reached WHERE relation = 'customer'
+    ORDER BY origin, distance, id
+    ON CONFLICT (object_id) DO UPDATE SET customer_id = EXCLUDED.customer_id
+    WHERE owners.customer_id <> EXCLUDED.customer_id
+    RETURNING object_id
 )
-INSERT INTO owners (object_id, customer_id)
-SELECT DISTINCT ON (origin) origin, id FROM reached WHERE relation = 'customer'
-ORDER BY origin, distance, id
-ON CONFLICT (object_id) DO UPDATE SET customer_id = EXCLUDED.customer_id
-WHERE owners.customer_id <> EXCLUDED.customer_id
-RETURNING object_id, customer_id
+SELECT changed.object_id, former.customer_id
+FROM changed LEFT JOIN owners AS former ON former.object_id = changed.object_id
 """
 
 _TIMELINE = """
@@ -108,8 +112,9 @@ LEFT JOIN LATERAL (
             WHEN 4 THEN 'paused' WHEN 5 THEN 'pending' WHEN 6 THEN 'inactive'
             WHEN 7 THEN 'expired'
         END AS status,
-        CASE WHEN bool_or('status' = ANY (s.doubtful)) THEN ARRAY['subscriptions.status']
-        END AS provisional
+        CASE WHEN bool_or(s.doubtful && ARRAY[
+            'status', 'pause_collection', 'pause_collection.behavior'
+        ]) THEN ARRAY['subscriptions.status'] END AS provisional
     FROM object_versions AS s
     WHERE s.customer_id = c.id AND s.kind = 'subscription' AND s.is_current
 ) AS subscribed ON true
@@ -141,7 +146,8 @@ def derive(
     of_touched = connection.execute(
         "SELECT DISTINCT customer_id FROM owners WHERE object_id = ANY(%s)", [[*ids, *owned]]
     ).fetchall()
-    customers = sorted(rows.customers | {customer for (customer,) in of_touched})
+    former = {customer for _, customer in found if customer}
+    customers = sorted(rows.customers | former | {customer for (customer,) in of_touched})
     if customers:
         connection.execute(_CUSTOMERS, {"ids": customers})
         _index_for_search(connection, customers, keys, search_key)

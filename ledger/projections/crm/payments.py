@@ -70,6 +70,18 @@ WHERE is_current AND kind = 'invoice' AND customer_id = %(customer)s
 """
 
 
+# What became of the money afterwards; a charge that says so itself may never be told of again.
+_AFTERWARDS = """
+SELECT DISTINCT l.to_id, v.kind, v.object_id, v.canonical ->> 'status',
+    (v.canonical ->> 'amount')::numeric
+FROM links AS l
+JOIN object_versions AS v ON v.object_id = l.from_id AND v.is_current
+WHERE l.to_id = ANY (%(members)s) AND l.relation IN ('payment_intent', 'charge')
+    AND v.kind IN ('refund', 'dispute')
+"""
+REFUND_CAME_TO_NOTHING = frozenset({"failed", "canceled"})
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentRow:
     """A row of `payments`; amounts in minor units, instants UTC."""
@@ -96,6 +108,16 @@ class PaymentRow:
     order_reference: str | None
     created: datetime
     provisional: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Afterwards:
+    """A refund or a dispute of a payment."""
+
+    kind: str
+    object_id: str
+    status: str | None
+    amount_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +153,14 @@ def derive_payments(
         _INVOICES, {"members": sorted(members | set(keys))}
     ).fetchall():
         invoices.setdefault(member, invoice)
-    rows = [_row(connection, key, versions, invoices) for key, versions in by_key.items()]
+    afterwards: dict[str, set[_Afterwards]] = defaultdict(set)
+    for member, kind, object_id, status, amount in connection.execute(
+        _AFTERWARDS, {"members": sorted(members | set(keys))}
+    ).fetchall():
+        afterwards[member].add(_Afterwards(kind, object_id, status, int(amount or 0)))
+    rows = [
+        _row(connection, key, versions, invoices, afterwards) for key, versions in by_key.items()
+    ]
     connection.execute(
         "DELETE FROM payments WHERE id = ANY(%s)", [sorted({*keys, *(id_ for _, id_ in near)})]
     )
@@ -150,6 +179,7 @@ def _row(
     key: str,
     versions: list[_Version],
     invoices: dict[str, str],
+    afterwards: dict[str, set[_Afterwards]],
 ) -> PaymentRow:
     current = [version for version in versions if version.is_current]
     charges = [version.payment for version in current if version.kind == "charge"]
@@ -165,6 +195,8 @@ def _row(
     invoice, join = _invoice(connection, key, versions, invoices, customer)
     shown = next((one for one in (*reversed(charges), intent) if one and one.last4), main)
     created = [version.payment.created for version in versions if version.payment.created]
+    ids = {key, *(version.object_id for version in versions)}
+    later = {one for id_ in ids for one in afterwards[id_]}
     return PaymentRow(
         id=key,
         customer_id=customer,
@@ -174,9 +206,10 @@ def _row(
         currency=main.currency,
         amount_minor=main.amount,
         amount_received_minor=received,
-        amount_refunded_minor=sum(charge.amount_refunded or 0 for charge in charges),
-        disputed=any(charge.disputed for charge in charges),
-        attempt=len(charges) or (1 if failed else None),
+        amount_refunded_minor=_refunded(charges, later),
+        disputed=any(charge.disputed for charge in charges)
+        or any(one.kind == "dispute" for one in later),
+        attempt=_attempts(charges, intent, failed),
         failed_at=failed[-1].occurred_at if failed else None,
         failure_code=failure.failure_code if failure else None,
         decline_code=failure.decline_code if failure else None,
@@ -189,6 +222,24 @@ def _row(
         created=utc(min(created)) if created else min(version.occurred_at for version in versions),
         provisional=sorted({leaf for version in current for leaf in version.doubtful}),
     )
+
+
+def _refunded(charges: list[Payment], later: set[_Afterwards]) -> int | None:
+    """Return what went back: as the charges say, or as the refunds say that came after them."""
+    refunds = [one for one in later if one.kind == "refund"]
+    if not charges and not refunds:
+        return None
+    of_refunds = sum(
+        one.amount_minor for one in refunds if one.status not in REFUND_CAME_TO_NOTHING
+    )
+    return max(sum(charge.amount_refunded or 0 for charge in charges), of_refunds)
+
+
+def _attempts(charges: list[Payment], intent: Payment | None, failed: list[_Version]) -> int | None:
+    """Return how often it was tried: each try makes a charge, each failure an event."""
+    of_intent = sum(version.type == "payment_intent.payment_failed" for version in failed)
+    of_intent += intent is not None and intent.status == "succeeded"
+    return max(len(charges), of_intent) or (1 if failed else None)
 
 
 def _failure(failed: list[_Version]) -> Payment | None:

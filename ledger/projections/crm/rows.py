@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from ledger.aggregates import BY_TOPIC, Account, Customer, Subscription
+from ledger.aggregates import BY_TOPIC, Account
 from ledger.aggregates.base import is_set_aside
 from ledger.log import RecordedEvent
 from ledger.stripe_objects.fields import nested, text
@@ -21,8 +21,6 @@ _encode = msgspec.json.Encoder().encode
 
 # Recorded, but nothing that happened to anybody.
 NOT_PROJECTED = frozenset({Account.ConflictingDelivery.TOPIC, Account.DeliveryUnreadable.TOPIC})
-# These have a body but no object that lasts: a preview, or a type whose objects we do not read.
-STATELESS = frozenset({Subscription.InvoiceUpcoming.TOPIC, Account.StripeEventNoted.TOPIC})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,8 @@ def _add(rows: Rows, event: RecordedEvent) -> None:
     key = object_key(kind, event.object_id) if event.object_id else None
     if event.customer_id:
         rows.customers.add(event.customer_id)
-    if key and event.topic not in STATELESS and event.topic != Customer.CustomerErased.TOPIC:
+    fact = BY_TOPIC.get(event.topic)
+    if key and fact and fact.has_state:
         rows.versions.append(
             VersionRow(
                 event.position,
@@ -94,7 +93,6 @@ def _add(rows: Rows, event: RecordedEvent) -> None:
         )
     if key:
         rows.links.update((key, target, relation) for relation, target in links_of(obj, previous))
-    fact = BY_TOPIC.get(event.topic)
     if event.customer_id or (kind not in CATALOGUE_KINDS and fact and fact.owner != "account"):
         rows.timeline.append(
             TimelineRow(

@@ -10,4 +10,4 @@ CREATE TABLE ledgers (
 
 GRANT USAGE ON SCHEMA ledger_installation TO ledger_runtime;
 
-GRANT SELECT, INSERT ON ledgers TO ledger_runtime;
+GRANT SELECT ON ledgers TO ledger_runtime;
