@@ -146,10 +146,12 @@ class Supervisor:
                 os.close(child.lifeline)
 
 
-def end_with_supervisor(environ: Mapping[str, str]) -> None:
-    """Let this process end when its supervisor does; nothing if it was started by hand."""
-    if lifeline := environ.get(LIFELINE):
+def end_with_supervisor(environ: Mapping[str, str]) -> bool:
+    """Let this process end when its supervisor does; return False if it was started by hand."""
+    lifeline = environ.get(LIFELINE)
+    if lifeline:
         threading.Thread(target=_watch, args=[int(lifeline)], daemon=True).start()
+    return bool(lifeline)
 
 
 def _watch(lifeline: int) -> None:

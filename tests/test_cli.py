@@ -343,6 +343,28 @@ def test_a_call_that_makes_no_sense_exits_with_2_and_shows_the_usage(
     assert said.err.startswith("Usage: ")
 
 
+@pytest.mark.parametrize(
+    "call", [("events", "--customer", "andi@example.test"), ("show", "Andi Wijaya")]
+)
+def test_a_person_typed_for_an_id_is_refused_before_postgresql_sees_it(
+    shell: Shell, call: Call
+) -> None:
+    said = shell(*call)
+
+    assert said.code == 2
+    assert "this cannot be an id" in said.err
+
+
+def test_the_seals_of_an_empty_log_can_be_checked(
+    settings: Settings, ledger: Ledger, tmp_path: Path
+) -> None:
+    shell = Shell(settings, ledger.name)
+    seals = str(tmp_path / "seals")
+
+    assert shell("verify", "--export", seals).code == 0
+    assert shell("verify", "--against", seals).code == 0
+
+
 # --- as processes --------------------------------------------------------------------------------
 
 

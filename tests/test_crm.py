@@ -590,6 +590,102 @@ def test_a_refund_is_the_charges_cumulative_amount(ledger: Ledger, tell: Tell) -
     assert (paid["amount_received"], paid["amount_refunded"]) == (PAID, 5_000_000)
 
 
+def test_a_refund_and_a_dispute_count_without_any_news_of_the_charge_in_any_order(
+    ledger: Ledger, tell: Tell
+) -> None:
+    def story(n: int) -> list[Json]:
+        return [
+            event("charge.succeeded", charge(f"ch_{n}", payment_intent=f"pi_{n}")),
+            dispute(n, f"ch_{n}"),
+            refund(n, f"ch_{n}"),
+            event("refund.failed", {**refund(f"{n}x", f"ch_{n}")["data"]["object"],
+                                    "status": "failed", "amount": 1}, at=T0 + 3 * DAY),
+        ]  # fmt: skip
+
+    in_every_order(ledger, story)
+
+    paid = every(tell, "payments")
+    assert len(paid) == 24
+    assert {(one["disputed"], one["amount_refunded"]) for one in paid} == {(True, 5_000_000)}
+
+
+def test_what_went_back_is_unknown_where_neither_charge_nor_refund_was_told_of(
+    ledger: Ledger, tell: Tell
+) -> None:
+    record(ledger, event("payment_intent.succeeded", payment_intent()))
+    project(ledger)
+
+    assert every(tell, "payments")[0]["amount_refunded"] is None
+
+
+def test_each_failure_of_an_intent_is_an_attempt_though_no_charge_was_told_of(
+    ledger: Ledger, tell: Tell
+) -> None:
+    failing = payment_intent(status="requires_payment_method", amount_received=0)
+    record(
+        ledger,
+        *(event("payment_intent.payment_failed", failing, at=T0 + n * DAY) for n in range(3)),
+    )
+    project(ledger)
+    assert every(tell, "payments")[0]["attempt"] == 3
+
+    record(ledger, event("payment_intent.succeeded", payment_intent(), at=T0 + 3 * DAY))
+    project(ledger)
+    assert every(tell, "payments")[0]["attempt"] == 4
+
+
+def test_a_charge_of_2014_without_a_status_is_not_unknown(ledger: Ledger, tell: Tell) -> None:
+    for id_, paid in (("ch_good", True), ("ch_bad", False)):
+        old = charge(id_, payment_intent=None, paid=paid)
+        del old["status"], old["amount_captured"]
+        record(ledger, event("charge.updated", old))
+    project(ledger)
+
+    assert {(one["id"], one["status"]) for one in every(tell, "payments")} == {
+        ("ch_good", "succeeded"), ("ch_bad", "failed"),
+    }  # fmt: skip
+
+
+def test_a_customer_whose_pause_is_only_assumed_is_provisional(ledger: Ledger, tell: Tell) -> None:
+    pause = {"behavior": "void", "resumes_at": None}
+    record(
+        ledger,
+        event(
+            "customer.subscription.updated", subscription(pause_collection=pause),
+            previous={"pause_collection": None},
+        ),
+        event(
+            "customer.subscription.updated", subscription(), previous={"pause_collection": pause}
+        ),
+    )  # fmt: skip
+    project(ledger)
+
+    assert "subscriptions.status" in tell("customers/cus_andi")["provisional"]
+
+
+def test_whoever_an_object_no_longer_belongs_to_is_derived_again(
+    ledger: Ledger, tell: Tell
+) -> None:
+    guest = charge(of=None, payment_intent="pi_z", payment_method="pm_z")
+    told = [
+        event("charge.succeeded", guest),
+        event("payment_method.attached", {"id": "pm_z", "object": "payment_method",
+                                          "customer": "cus_zoe", "created": T0}, at=T0 + DAY),
+        event("payment_intent.succeeded", payment_intent("pi_z", of="cus_andi"), at=T0 + DAY),
+    ]  # fmt: skip
+    for batch in (told[:2], told[2:]):
+        record(ledger, *batch)
+        project(ledger)
+    live = every(tell, "customers")
+    with ledger.pool.connection() as connection:
+        for table in ("object_versions", "links", "owners", "customers", "customer_search",
+                      "payments", "timeline", "bookmarks"):  # fmt: skip
+            connection.execute(f"DELETE FROM {table}".encode())
+    project(ledger)
+
+    assert every(tell, "customers") == live
+
+
 # --- stories ----------------------------------------------------------------------------------
 
 

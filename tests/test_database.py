@@ -109,6 +109,24 @@ def test_appends_of_six_threads_are_gapless_and_commit_in_order(ledger: Ledger) 
     assert len({(id_, abs(position)) for id_, position in told}) == len(ids)
 
 
+def test_appends_are_gapless_where_another_isolation_is_the_default(
+    ledger: Ledger, settings: Settings
+) -> None:
+    with ledger.database.connect_as_owner() as owner:
+        (name,) = owner.execute("SELECT current_database()").fetchone() or ("",)
+        change = sql.SQL("ALTER DATABASE {} {} default_transaction_isolation {}")
+        try:
+            owner.execute(
+                change.format(sql.Identifier(name), sql.SQL("SET"), sql.SQL("= 'serializable'"))
+            )
+            with ThreadPoolExecutor(4) as threads:
+                list(threads.map(lambda seed: append_all(ledger, ["evt_a", "evt_b"], seed), "1234"))
+        finally:
+            owner.execute(change.format(sql.Identifier(name), sql.SQL("RESET"), sql.SQL("")))
+
+    assert log_faults(ledger, ["evt_a", "evt_b"]) == []
+
+
 def test_an_append_waits_neither_for_a_snapshot_nor_for_a_long_transaction(ledger: Ledger) -> None:
     connect = ledger.database.connect
     with connect(ledger.schema) as analyst, connect(ledger.schema) as other:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from ledger.aggregates import Subscription
 from ledger.application import Ledger, change_settings
 from ledger.bootstrap import Installation
+from ledger.facts import as_fact
 from ledger.log import Log, RecordedEvent
 from tests.client import front_client
 from tests.conftest import new_ledger
@@ -99,6 +101,46 @@ def test_an_event_belongs_to_the_subscription_else_the_customer_else_the_account
     record(ledger, event(type_, obj))
 
     assert log_of(ledger)[0].stream == stream
+
+
+@pytest.mark.parametrize(
+    ("type_", "obj"),
+    [
+        ("customer.discount.created", {"id": "di_1", "object": "discount"}),
+        ("checkout.session.completed", {"id": "cs_test_1", "object": "checkout.session"}),
+    ],
+)
+def test_what_a_customer_did_for_a_subscription_belongs_to_it(
+    ledger: Ledger, type_: str, obj: Json
+) -> None:
+    named = {**obj, "customer": "cus_andi", "subscription": "sub_andi"}
+    record(ledger, event(type_, named), event(type_, {**named, "subscription": None}))
+
+    assert [one.stream for one in log_of(ledger)] == ["sub_andi", "cus_andi"]
+
+
+def test_a_customer_whose_id_the_business_chose_is_found_by_what_names_them(
+    ledger: Ledger,
+) -> None:
+    record(ledger, event("customer.subscription.created", subscription(of="shop-4711")))
+
+    (recorded,) = log_of(ledger)
+
+    assert recorded.customer_id == "shop-4711"
+    assert recorded.data["data"]["object"]["customer"] == "shop-4711"
+
+
+def test_a_thin_event_says_nothing_of_how_its_object_stands(ledger: Ledger) -> None:
+    thin = {
+        "id": "evt_test_thin", "object": "v2.core.event", "livemode": False,
+        "type": "v1.customer.subscription.updated", "created": "2026-01-01T00:00:00.500Z",
+        "related_object": {"id": "sub_andi", "type": "subscription", "url": "/v1/x"},
+    }  # fmt: skip
+    record(ledger, event("customer.subscription.created", subscription()), thin)
+
+    state = Subscription.fold([as_fact(one) for one in log_of(ledger)])
+
+    assert {one.settled.winner.snapshot["status"] for one in state.values()} == {"active"}
 
 
 def test_events_of_unknown_type_or_without_version_are_noted(ledger: Ledger) -> None:

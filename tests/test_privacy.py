@@ -322,6 +322,32 @@ def test_what_stripe_tells_of_a_person_is_encrypted(obj: Json, where: str) -> No
     assert "dropped7" not in written([clear, personal])
 
 
+@pytest.mark.parametrize(
+    "told",
+    ["order_4242424242424242", "card_Johnson", "link_MarySmithOfPine", "file_4242424242424242ab"],
+)
+def test_text_behind_the_prefix_of_an_id_is_not_clear(told: str) -> None:
+    body = {"object": "charge", "description": told}
+
+    leaves = classify(body)
+
+    assert body == {"object": "charge"}
+    assert [path for path, _ in leaves.personal] == [("description",)]
+
+
+def test_the_country_stays_clear_however_deep_in_what_is_personal() -> None:
+    body = {
+        "object": "charge",
+        "billing_details": {"name": "Andi", "address": {"country": "ID", "city": "Makassar"}},
+    }
+
+    leaves = classify(body)
+
+    assert body["billing_details"] == {"address": {"country": "ID"}}
+    ((path, kept),) = leaves.personal
+    assert (path, kept["address"]["city"]) == (("billing_details",), "Makassar")
+
+
 def test_where_an_ip_address_is_on_the_map_is_encrypted() -> None:
     review = {"object": "review", "ip_address_location": {"latitude": -5.1477, "longitude": 119.4}}
 
@@ -1040,6 +1066,15 @@ def test_on_a_remote_database_no_key_is_made(ledger: Ledger, tmp_path: Path) -> 
     key = b"test-master-key-of-32-bytes-long"  # that of the installation, see conftest
     opened = open_ledger(with_key(tmp_path, key), remote(ledger.database), ledger.name)
     assert opened.master.derive("x") == MasterKey(key).derive("x")
+
+
+def test_a_key_file_left_by_an_embedded_start_is_not_taken_for_a_remote_database(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    key_file(Settings(home=tmp_path)).write_bytes(base64.b64encode(bytes(32)))
+
+    with ledger.pool.connection() as connection, pytest.raises(MasterKeyMissing):
+        load_master_key(Settings(home=tmp_path), connection, embedded=False)
 
 
 def test_a_made_key_is_for_its_owner_only_and_nothing_else_is_left(

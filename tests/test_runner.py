@@ -25,6 +25,41 @@ class Squeamish(Crm):
         super().apply(connection, events)
 
 
+class Hopeless(Crm):
+    """The CRM views, where no event can be read at all."""
+
+    def apply(
+        self, connection: psycopg.Connection[tuple[Any, ...]], events: Sequence[RecordedEvent]
+    ) -> None:
+        raise ValueError("cannot read any")
+
+
+class Unmigrated(Crm):
+    """The CRM views in a database that lacks a table."""
+
+    def apply(
+        self, connection: psycopg.Connection[tuple[Any, ...]], events: Sequence[RecordedEvent]
+    ) -> None:
+        connection.execute("SELECT * FROM not_there_yet")
+
+
+@pytest.mark.parametrize(
+    ("projection", "error", "passed_over"),
+    [(Hopeless, ValueError, 10), (Unmigrated, psycopg.errors.UndefinedTable, 0)],
+)
+def test_where_no_event_is_to_blame_it_stops_before_passing_over_more(
+    ledger: Ledger, projection: type[Crm], error: type[Exception], passed_over: int
+) -> None:
+    record(ledger, *(event("customer.created", customer(f"cus_{n}")) for n in range(15)))
+
+    with pytest.raises(error):
+        Runner(ledger, [projection]).catch_up()
+
+    with ledger.pool.connection() as connection:
+        faults = connection.execute("SELECT count(*) FROM projection_faults").fetchone()
+    assert faults == (passed_over,)
+
+
 @pytest.mark.parametrize("poisoned", [0, 3, 6])
 def test_an_event_that_cannot_be_projected_is_noted_and_passed_over(
     ledger: Ledger, poisoned: int

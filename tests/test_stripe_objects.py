@@ -446,6 +446,17 @@ def test_what_remains_of_a_deleted_object_says_so(obj: Json, is_deleted: bool) -
 # --- whole views ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"subscription": "sub_1"},
+        {"subscription": None, "released_subscription": "sub_1", "status": "released"},
+    ],
+)
+def test_a_schedule_stays_with_the_subscription_it_released(schedule: Json) -> None:
+    assert facts.subscription_of({"object": "subscription_schedule", **schedule}) == "sub_1"
+
+
 def test_a_failed_charge_of_2014_which_has_no_status_collected_nothing() -> None:
     charge = view_of({
         "object": "charge", "id": "ch_1", "amount": 1000, "paid": False, "captured": True,
@@ -553,6 +564,28 @@ def test_a_single_fact_is_the_state() -> None:
     only = fact("evt_1", {"a": 1}, {"a": 0})
 
     assert settled([only]) == Settled(only, False, "clear")
+
+
+@pytest.mark.parametrize(("known", "mark"), [("draft", "clear"), ("void", "gap")])
+def test_a_single_fact_that_found_another_state_than_known_marks_a_gap(
+    known: str, mark: str
+) -> None:
+    opened = fact("evt_1", {"status": "open"}, {"status": "draft"})
+
+    state = settled([opened], before=at_rest({"status": known}), kind="invoice")
+
+    assert (state.winner, state.mark, state.doubtful) == (opened, mark, ())
+
+
+def test_two_deletions_that_differ_name_the_leaf_in_doubt() -> None:
+    gone = [
+        fact(f"evt_{reason}", {"reason": reason}, type_="customer.subscription.deleted")
+        for reason in ("payment_failed", "requested")
+    ]
+
+    state = settled(gone, before=at_rest({"reason": None}))
+
+    assert (state.is_deleted, state.mark, state.doubtful) == (True, "assumed", ("reason",))
 
 
 def test_each_step_of_a_chain_leads_to_the_next_whatever_the_ids() -> None:

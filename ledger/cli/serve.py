@@ -41,8 +41,9 @@ def _configure_logging() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=DEFAULT_PORT, show_default=True)
 @click.option("--no-worker", is_flag=True, help="Do not project here; run `ledger worker` apart.")
+@json_option
 @click.pass_obj
-def serve(context: Context, host: str, port: int, no_worker: bool) -> None:
+def serve(context: Context, host: str, port: int, no_worker: bool, as_json: bool) -> None:
     """Serve the webhook and the API, and project what comes in."""
     _configure_logging()
     _refuse_taken_port(host, port)
@@ -51,7 +52,7 @@ def serve(context: Context, host: str, port: int, no_worker: bool) -> None:
         commands["worker"] = [sys.executable, "-m", "ledger", "worker"]
     with installation(context.settings) as opened:
         _prepare(opened)
-        _greet(opened, host, port)
+        _greet(opened, f"http://{host}:{port}", as_json=as_json)
         Supervisor(commands, os.environ).run(Termination(), lambda: _tend(opened.database))
 
 
@@ -96,31 +97,49 @@ def _prepare(opened: Installation) -> None:
                 tokens.create(connection, DEFAULT_LEDGER, "bootstrap", list(tokens.SCOPES), secret)
 
 
-def _greet(opened: Installation, host: str, port: int) -> None:
+def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
+    """Say what is served where, and what a person should see to."""
     ledger = opened.ledger(DEFAULT_LEDGER)
-    where = "embedded PostgreSQL" if opened.database.is_embedded else "PostgreSQL"
-    click.echo(f"Ledger `{ledger.name}` ({ledger.settings.mode} mode) on {where}")
-    click.echo(f"  webhook   http://{host}:{port}/webhooks/stripe")
-    click.echo(f"  API       http://{host}:{port}/v1/status")
-    click.echo("  It records and shows; it sends nothing to anybody.")
+    warnings = []
     if not ledger.settings.webhook_secrets:
-        click.echo("  ! STRIPE_WEBHOOK_SECRET is not set: deliveries are refused until it is.")
+        warnings.append("STRIPE_WEBHOOK_SECRET is not set: deliveries are refused until it is.")
     if not is_confirmed_saved(opened.settings):
-        click.echo(
-            f"  ! The master key exists only in {key_file(opened.settings)}: copy it to a safe "
+        warnings.append(
+            f"The master key exists only in {key_file(opened.settings)}: copy it to a safe "
             "place, then `ledger keys confirm`."
         )
+    told = {
+        "ledger": ledger.name,
+        "mode": ledger.settings.mode,
+        "database": "embedded PostgreSQL" if opened.database.is_embedded else "PostgreSQL",
+        "webhook": f"{url}/webhooks/stripe",
+        "api": f"{url}/v1/status",
+    }
+    if as_json:
+        say_json({**told, "warnings": warnings})
+        return
+    click.echo(f"Ledger `{told['ledger']}` ({told['mode']} mode) on {told['database']}")
+    click.echo(f"  webhook   {told['webhook']}")
+    click.echo(f"  API       {told['api']}")
+    click.echo("  It records and shows; it sends nothing to anybody.")
+    for warning in warnings:
+        click.echo(f"  ! {warning}")
 
 
 @click.command()
+@json_option
 @click.pass_obj
-def worker(context: Context) -> None:
+def worker(context: Context, as_json: bool) -> None:
     """Project what the log holds, seal it, and go on until stopped."""
     _configure_logging()
     termination = Termination()
-    end_with_supervisor(os.environ)
+    is_supervised = end_with_supervisor(os.environ)
     stop = threading.Event()
     with installation(context.settings) as opened:
+        if as_json:
+            say_json({"ledgers": opened.names()})
+        elif not is_supervised:
+            click.echo(f"Projecting and sealing: {', '.join(opened.names())}")
         jobs = scheduler()
         runners: dict[str, threading.Thread] = {}
         look_again_at = 0.0

@@ -163,14 +163,14 @@ _CARD_MIN = 10**12
 
 def _string(key: str, value: str, trail: list[str | int], kind: str, found: Sorted) -> Any:
     """Return what remains in the clear of a string: itself, masked, or _GONE."""
-    if is_stripe_id(value):
-        return value
     shape = CLEAR.get(key)
+    if has_stripe_prefix(value) and (
+        shape is ID or (is_stripe_id(value) and mask_card_numbers(value) == value)
+    ):
+        return value
     if key == "number" and kind not in NUMBERED_KINDS:
         shape = None
     if shape is not None and shape(value) and not SECRET(value):
-        if shape is ID and has_stripe_prefix(value):
-            return value
         known = _known_values.get(key)
         if known is not None and len(known) < _KNOWN_VALUES_MAX and len(value) < 13:
             known.add(value)
