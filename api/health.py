@@ -24,7 +24,7 @@ def readyz() -> Response:
     ledger = current_installation().ledger()
     try:
         with ledger.pool.connection(timeout=2) as connection:
-            missing = pending(connection)
+            missing = pending(connection, ledger.schema)
             row = connection.execute(
                 "SELECT has_function_privilege(oid, 'EXECUTE') AND NOT pg_is_in_recovery()"
                 " AND current_setting('transaction_read_only') = 'off'"

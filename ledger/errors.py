@@ -35,6 +35,10 @@ class VersionConflict(LedgerError):
     """The stream has moved on since the decision was made."""
 
 
+class NotMigrated(LedgerError):
+    """The database is not up to date with this release."""
+
+
 class RequestInvalid(LedgerError):
     """A request of the API or command line cannot be understood."""
 

@@ -46,7 +46,7 @@ class Settings:
             master_key=_master_key(text("LEDGER_MASTER_KEY")),
             mode=mode,
             public_url=text("LEDGER_PUBLIC_URL"),
-            bootstrap_token=text("LEDGER_BOOTSTRAP_TOKEN"),
+            bootstrap_token=_bootstrap_token(text("LEDGER_BOOTSTRAP_TOKEN")),
             webhook_secrets=split_secrets(environ.get("STRIPE_WEBHOOK_SECRET", "")),
             stripe_account=text("STRIPE_ACCOUNT"),
         )
@@ -88,6 +88,15 @@ def _home(environ: Mapping[str, str]) -> Path:
     if not base and not user:
         raise SettingsInvalid("Neither HOME nor LEDGER_HOME is set; set LEDGER_HOME to a folder.")
     return (Path(base) if base else Path(user) / ".local" / "share").absolute() / "billing-ledger"
+
+
+def _bootstrap_token(text: str | None) -> str | None:
+    if text is not None and text.startswith("lgt_"):
+        raise SettingsInvalid(
+            "LEDGER_BOOTSTRAP_TOKEN must not begin with `lgt_`: such a token names its ledger. "
+            "Choose another, e.g. from `openssl rand -hex 24`."
+        )
+    return text
 
 
 def _master_key(text: str | None) -> bytes | None:

@@ -44,21 +44,33 @@ def ledger_named_by(secret: str) -> str:
     return name if prefix == PREFIX and tail and LEDGER_NAME.fullmatch(name) else DEFAULT_LEDGER
 
 
-def create(
-    connection: Connection, ledger: str, name: str, scopes: list[str], secret: str | None = None
-) -> tuple[Token, str]:
+def create(connection: Connection, ledger: str, name: str, scopes: list[str]) -> tuple[Token, str]:
     """Store a new token's hash and return it with its secret, which nobody can see again."""
     unknown = set(scopes) - set(SCOPES)
     if unknown or not scopes:
         raise RequestInvalid(f"A token's scopes are some of {', '.join(SCOPES)}.")
-    secret = secret or f"{PREFIX}_{ledger}_{secrets.token_hex(24)}"
+    secret = f"{PREFIX}_{ledger}_{secrets.token_hex(24)}"
     token_id = f"tok_{secrets.token_hex(8)}"
     connection.execute(
-        "INSERT INTO api_tokens (id, name, scopes, token_hash) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (token_hash) DO NOTHING",
+        "INSERT INTO api_tokens (id, name, scopes, token_hash) VALUES (%s, %s, %s, %s)",
         [token_id, name, scopes, _hash(secret)],
     )
     return Token(token_id, name, _all_scopes(scopes)), secret
+
+
+def preset(connection: Connection, secret: str) -> None:
+    """Let this secret, and no other preset one, be a token with all scopes.
+
+    Whoever revokes it has revoked it until another secret is set.
+    """
+    connection.execute(
+        "INSERT INTO api_tokens AS known (id, name, scopes, token_hash)"
+        " VALUES ('tok_bootstrap', 'bootstrap', %s, %s)"
+        " ON CONFLICT (id) DO UPDATE SET token_hash = EXCLUDED.token_hash,"
+        " created_at = clock_timestamp(), revoked_at = NULL"
+        " WHERE known.token_hash <> EXCLUDED.token_hash",
+        [list(SCOPES), _hash(secret)],
+    )
 
 
 def find(connection: Connection, secret: str) -> Token | None:

@@ -21,7 +21,7 @@ from ledger.bootstrap import Installation
 from ledger.cli import main
 from ledger.database.migrate import schema_of
 from ledger.log.seals import seal
-from ledger.settings import Settings
+from ledger.settings import DEFAULT_LEDGER, Settings
 from tests.conftest import new_ledger
 from tests.facts import SECRET, T0, Json, customer, event, record, signed, subscription
 from tests.test_database import ledger_command
@@ -271,6 +271,33 @@ def test_a_ledger_is_added_listed_and_changed(added: Shell) -> None:
     (line,) = (line for line in table.splitlines() if line.startswith("shop_two "))
     assert line.split()[1] == "live"
     assert "whsec_" not in first.out + table
+
+
+@pytest.mark.parametrize("call", [("events",), ("doctor",), ("token", "list"), ("verify",)])
+def test_a_command_that_only_reads_changes_no_database(tmp_path: Path, call: Call) -> None:
+    shell = Shell(Settings(home=tmp_path / "new"), DEFAULT_LEDGER)
+
+    said = shell(*call)
+
+    assert (said.code, said.out) == (1, "")
+    assert "`ledger migrate` brings it there" in said.err
+
+
+def test_another_bootstrap_token_ends_the_one_before(ledger: Ledger) -> None:
+    with ledger.pool.connection() as connection:
+        tokens.preset(connection, "first")
+        tokens.preset(connection, "second")
+        assert tokens.find(connection, "first") is None
+        assert tokens.find(connection, "second") is not None
+
+        tokens.revoke(connection, "tok_bootstrap")
+        tokens.preset(connection, "second")
+        assert tokens.find(connection, "second") is None
+
+        tokens.preset(connection, "third")
+        found = tokens.find(connection, "third")
+        assert found is not None
+        assert found.may("admin")
 
 
 def test_migrating_what_is_migrated_does_nothing(shell: Shell) -> None:

@@ -342,7 +342,7 @@ def test_the_server_is_shared_and_stops_with_its_last_user(home: Path) -> None:
     first, second = EmbeddedServer(home), EmbeddedServer(home)
     first.acquire()
     second.acquire()
-    command = ledger_command(home, "events")
+    command = ledger_command(home, "migrate")
     said = command.communicate(timeout=PATIENCE_SECONDS)
 
     assert command.returncode == 0, said

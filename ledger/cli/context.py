@@ -14,7 +14,10 @@ import click
 
 from ledger.application import Ledger
 from ledger.bootstrap import Installation, installation
-from ledger.settings import Settings, from_process
+from ledger.database import INSTALLATION_SCHEMA
+from ledger.database.migrate import pending, schema_of
+from ledger.errors import NotMigrated
+from ledger.settings import DEFAULT_LEDGER, Settings, from_process
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 Command = Callable[..., Any]
@@ -32,16 +35,33 @@ class Context:
         return from_process()
 
     @contextmanager
-    def installation(self) -> Iterator[Installation]:
-        """Open the installation for one command."""
-        with installation(self.settings) as opened:
+    def installation(self, *, writes: bool = False) -> Iterator[Installation]:
+        """Open the installation for one command; only one that writes brings it up to date.
+
+        Raises NotMigrated to a command that reads what is not there yet.
+        """
+        with installation(self.settings, migrated=writes) as opened:
+            if not writes:
+                _require_migrated(opened)
             yield opened
 
     @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
+    def ledger(self, *, writes: bool = False) -> Iterator[Ledger]:
         """Open the named ledger for one command."""
-        with self.installation() as opened:
+        with self.installation(writes=writes) as opened:
             yield opened.ledger(self.name)
+
+
+def _require_migrated(opened: Installation) -> None:
+    with opened.database.connect_as_owner() as connection:
+        schema = schema_of(DEFAULT_LEDGER)
+        missing = pending(connection, INSTALLATION_SCHEMA, "installation")
+        missing = missing or pending(connection, schema)
+    if missing:
+        raise NotMigrated(
+            "The database is not up to date with this release. `ledger migrate` brings it there; "
+            "so does `ledger serve`."
+        )
 
 
 class IdType(click.ParamType[str]):

@@ -42,7 +42,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Add a ledger with a schema, keys and secrets of its own."""
-    with context.installation() as opened:
+    with context.installation(writes=True) as opened:
         if valid_ledger_name(name) in ledger_names(opened.database):
             raise SettingsInvalid(f"There is a ledger {name!r} already; `ledgers set` changes it.")
         migrate(opened.database, name)
@@ -69,7 +69,7 @@ def set_(
     public_url: str | None,
     as_json: bool,
 ) -> None:
-    """Change a ledger's settings; a running server takes them at its next start."""
+    """Change a ledger's settings; secrets count at once, the rest from the next start on."""
     if name == DEFAULT_LEDGER:
         raise SettingsInvalid(
             "The environment configures the default ledger: set LEDGER_MODE, STRIPE_ACCOUNT, "
@@ -78,7 +78,7 @@ def set_(
     changes = _given(mode, stripe_account, webhook_secrets, public_url)
     if not changes:
         raise SettingsInvalid("Nothing to change was given; see `ledger ledgers set --help`.")
-    with context.installation() as opened:
+    with context.installation(writes=True) as opened:
         change_settings(opened.ledger(name), changes)
     _say(name, "changed", as_json)
 

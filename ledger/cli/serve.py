@@ -16,7 +16,6 @@ from ledger.bootstrap import Installation, installation
 from ledger.cli.context import Context, json_option, say_json
 from ledger.database import Database
 from ledger.errors import LedgerError, SettingsInvalid
-from ledger.log.log import prepare
 from ledger.privacy.master import is_confirmed_saved, key_file
 from ledger.processes import WATCH_SECONDS, Supervisor, Termination, end_with_supervisor
 from ledger.projections import PROJECTIONS, Runner
@@ -92,9 +91,7 @@ def _prepare(opened: Installation) -> None:
     ledger = opened.ledger(DEFAULT_LEDGER)
     if secret := opened.settings.bootstrap_token:
         with ledger.pool.connection() as connection:
-            prepare(connection)
-            if tokens.find(connection, secret) is None:
-                tokens.create(connection, DEFAULT_LEDGER, "bootstrap", list(tokens.SCOPES), secret)
+            tokens.preset(connection, secret)
 
 
 def _greet(opened: Installation, url: str, *, as_json: bool) -> None:

@@ -28,7 +28,7 @@ def token() -> None:
 @click.pass_obj
 def create(context: Context, name: str, scopes: tuple[str, ...], as_json: bool) -> None:
     """Make a token and print it, once."""
-    with context.ledger() as ledger, ledger.pool.connection() as connection:
+    with context.ledger(writes=True) as ledger, ledger.pool.connection() as connection:
         made, secret = tokens.create(connection, ledger.name, name, list(scopes))
     if as_json:
         say_json({"id": made.id, "name": name, "scopes": list(scopes), "token": secret})
@@ -56,7 +56,7 @@ def list_(context: Context, as_json: bool) -> None:
 @click.pass_obj
 def revoke(context: Context, token_id: str, as_json: bool) -> None:
     """Make a token useless at once."""
-    with context.ledger() as ledger, ledger.pool.connection() as connection:
+    with context.ledger(writes=True) as ledger, ledger.pool.connection() as connection:
         tokens.revoke(connection, token_id)
     if as_json:
         say_json({"id": token_id, "revoked": True})

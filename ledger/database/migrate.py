@@ -56,13 +56,16 @@ def migrate(database: Database, new_ledger: str = DEFAULT_LEDGER) -> list[str]:
     return applied
 
 
-def pending(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
-    """Return the migrations this release has and the ledger of this connection has not."""
-    with as_file(files("ledger.database") / "migrations" / "ledger") as folder:
-        known = {path.stem for path in folder.glob("*.sql")}
+def pending(
+    connection: psycopg.Connection[tuple[Any, ...]], schema: str, folder: str = "ledger"
+) -> list[str]:
+    """Return the migrations this release has and a schema has not."""
+    with as_file(files("ledger.database") / "migrations" / folder) as path:
+        known = {file.stem for file in path.glob("*.sql")}
+    table = sql.Identifier(schema, "_yoyo_migration")
     try:
-        rows = connection.execute("SELECT migration_id FROM _yoyo_migration").fetchall()
-    except errors.UndefinedTable:
+        rows = connection.execute(sql.SQL("SELECT migration_id FROM {}").format(table)).fetchall()
+    except (errors.UndefinedTable, errors.InvalidSchemaName):
         rows = []
     return sorted(known - {row[0] for row in rows})
 
@@ -114,6 +117,8 @@ def _apply(
             f"owner run: GRANT CREATE ON DATABASE {connection.info.dbname} "
             f"TO {connection.info.user};"
         ) from error
+    if not pending(connection, schema, folder):
+        return []  # and nothing of the migration library's own is made, locked or logged
     # pg_temp last, or a temporary table could stand in for one of ours in pinned functions.
     arguments = {**owner, "schema": f'"{schema}", pg_temp'}
     database_name = arguments.pop("dbname", None)
