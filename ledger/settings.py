@@ -45,7 +45,7 @@ class Settings:
             database_owner_url=text("LEDGER_DATABASE_OWNER_URL"),
             master_key=_master_key(text("LEDGER_MASTER_KEY")),
             mode=mode,
-            public_url=text("LEDGER_PUBLIC_URL"),
+            public_url=_public_url(text("LEDGER_PUBLIC_URL")),
             bootstrap_token=_bootstrap_token(text("LEDGER_BOOTSTRAP_TOKEN")),
             webhook_secrets=split_secrets(environ.get("STRIPE_WEBHOOK_SECRET", "")),
             stripe_account=text("STRIPE_ACCOUNT"),
@@ -88,6 +88,14 @@ def _home(environ: Mapping[str, str]) -> Path:
     if not base and not user:
         raise SettingsInvalid("Neither HOME nor LEDGER_HOME is set; set LEDGER_HOME to a folder.")
     return (Path(base) if base else Path(user) / ".local" / "share").absolute() / "billing-ledger"
+
+
+def _public_url(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"https?://[^\s?#]+", text):
+        raise SettingsInvalid(
+            f"LEDGER_PUBLIC_URL is {text!r}; it must be an address such as https://billing.example."
+        )
+    return text.rstrip("/") if text else None
 
 
 def _bootstrap_token(text: str | None) -> str | None:

@@ -766,13 +766,13 @@ TOLD: list[tuple[str, Json, Json | None, str]] = [
      "Invoice A-1 over 100,000.00 IDR was issued."),
     ("charge.failed",
      charge(status="failed", failure_code="card_declined", outcome=DECLINED), None,
-     "Payment of 100,000.00 IDR with visa …4242 failed (insufficient funds)."),
+     "Payment of 100,000.00 IDR with Visa …4242 failed (insufficient funds)."),
     ("invoice.payment_failed",
      invoice(number="A-1", attempt_count=2, next_payment_attempt=NEXT_TRY), None,
-     "Payment of 100,000.00 IDR for Invoice A-1 failed, attempt 2; Stripe tries again on 04 Jan"
+     "Payment of 100,000.00 IDR for invoice A-1 failed, attempt 2; Stripe tries again on 04 Jan"
      " 2026."),
     ("invoice.payment_failed", invoice(number="A-1", attempt_count=3), None,
-     "Payment of 100,000.00 IDR for Invoice A-1 failed, attempt 3; Stripe will not try again by"
+     "Payment of 100,000.00 IDR for invoice A-1 failed, attempt 3; Stripe will not try again by"
      " itself."),
     ("customer.updated", customer(delinquent=True), {"delinquent": False},
      "Behind with payments: Stripe marked the customer delinquent."),

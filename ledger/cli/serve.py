@@ -109,7 +109,7 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
         "ledger": ledger.name,
         "mode": ledger.settings.mode,
         "database": "embedded PostgreSQL" if opened.database.is_embedded else "PostgreSQL",
-        "webhook": f"{url}/webhooks/stripe",
+        "webhook": f"{ledger.settings.public_url or url}/webhooks/stripe",
         "api": f"{url}/v1/status",
     }
     if as_json:

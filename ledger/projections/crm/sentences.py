@@ -63,7 +63,7 @@ def _invoice(obj: Node) -> Invoice:
 
 
 def _invoice_name(invoice: Invoice) -> str:
-    return f"Invoice {invoice.number or invoice.id or ''}".strip()
+    return f"invoice {invoice.number or invoice.id or ''}".strip()
 
 
 def _started(obj: Node, _: Node) -> str:
@@ -112,7 +112,8 @@ def _invoice_line(verb: str) -> Sentence:
     def tell(obj: Node, _: Node) -> str:
         invoice = _invoice(obj)
         total = invoice.total if invoice.total is not None else invoice.amount_due
-        return f"{_invoice_name(invoice)} over {_money(total, invoice.currency)} {verb}."
+        name = _invoice_name(invoice).replace("invoice", "Invoice", 1)
+        return f"{name} over {_money(total, invoice.currency)} {verb}."
 
     return tell
 
@@ -134,7 +135,8 @@ def _payment(verb: str) -> Sentence:
         payment = view_of(obj)
         if not isinstance(payment, Payment):
             return f"A payment {verb}."
-        card = f" with {payment.brand} …{payment.last4}" if payment.last4 and payment.brand else ""
+        brand = (payment.brand or "").replace("_", " ").title()
+        card = f" with {brand} …{payment.last4}" if payment.last4 and brand else ""
         why = payment.decline_code or payment.failure_code
         reason = f" ({why.replace('_', ' ')})" if why and "fail" in verb else ""
         return f"Payment of {_money(payment.amount, payment.currency)}{card} {verb}{reason}."
