@@ -96,6 +96,9 @@ class GroupCommitter:
         """Append a batch and give each who waits the outcome or the error."""
         try:
             outcomes = await self._append([event for event, _ in batch])
+            for (_, answer), outcome in zip(batch, outcomes, strict=True):
+                if not answer.done():  # whoever asked may have gone
+                    answer.set_result(outcome)
         except Exception as error:  # noqa: BLE001 — each waiter is told, nobody waits for ever
             if not _is_of_the_event(error):
                 self._disconnect()
@@ -106,10 +109,6 @@ class GroupCommitter:
             else:
                 for one in batch:  # one of them is at fault; the others shall not suffer for it
                     await self._commit([one])
-        else:
-            for (_, answer), outcome in zip(batch, outcomes, strict=True):
-                if not answer.done():
-                    answer.set_result(outcome)
 
     async def _append(self, events: list[NewEvent]) -> list[int]:
         """Append a batch; try once more on a new connection if the one at hand was lost."""
@@ -138,7 +137,7 @@ class GroupCommitter:
 
 
 def _tell(answer: asyncio.Future[int], error: Exception) -> None:
-    if not answer.done():  # whoever asked may have gone
+    if not answer.done():
         answer.set_exception(error)
 
 
