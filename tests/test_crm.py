@@ -646,6 +646,30 @@ def test_a_charge_of_2014_without_a_status_is_not_unknown(ledger: Ledger, tell: 
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("batch_events", [1, 1000])
+def test_a_change_that_was_never_told_of_is_a_gap_however_events_are_batched(
+    ledger: Ledger, batch_events: int
+) -> None:
+    told = [
+        event("customer.subscription.created", subscription(status="trialing")),
+        event(
+            "customer.subscription.updated", subscription(quantity=3),
+            previous={"quantity": 2}, at=T0 + DAY,
+        ),
+        event("customer.created", customer()),
+        event("customer.updated", customer(delinquent=True), previous={"delinquent": False},
+              at=T0 + DAY),
+    ]  # fmt: skip
+    record(ledger, *reversed(told))
+    project(ledger, batch_events)
+
+    with ledger.pool.connection() as connection:
+        marks = connection.execute(
+            "SELECT object_id, mark FROM object_versions WHERE is_current ORDER BY 1"
+        ).fetchall()
+    assert marks == [("cus_andi", "clear"), ("sub_andi", "gap")]
+
+
 def test_a_customer_whose_pause_is_only_assumed_is_provisional(ledger: Ledger, tell: Tell) -> None:
     pause = {"behavior": "void", "resumes_at": None}
     record(

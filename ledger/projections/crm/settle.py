@@ -147,13 +147,14 @@ def _bodies(
     histories: Mapping[str, list[list[_Version]]],
     known: Mapping[int, dict[str, Any]],
 ) -> dict[int, dict[str, Any]]:
-    """Return the bodies that the order rule must read: around seconds with several facts."""
-    needed: set[int] = set()
-    for seconds in histories.values():
-        for index, versions in enumerate(seconds):
-            if len(versions) > 1:
-                for near in seconds[max(0, index - 1) : index + 2]:
-                    needed.update(version.position for version in near)
+    """Return the bodies that the order rule must read: all but of objects seen only once."""
+    needed = {
+        version.position
+        for seconds in histories.values()
+        if len(seconds) > 1 or len(seconds[0]) > 1
+        for versions in seconds
+        for version in versions
+    }
     missing = needed - known.keys()
     fetched = Log(connection).at(sorted(missing)) if missing else {}
     return {
@@ -191,6 +192,6 @@ def _as_settled(versions: list[_Version], bodies: Mapping[int, dict[str, Any]]) 
 
 def _fact(version: _Version, bodies: Mapping[int, dict[str, Any]]) -> Fact:
     body = bodies.get(version.position)
-    if body is None:  # alone in its second, with neighbours that are alone: nothing to compare
+    if body is None:  # all that is known of its object: nothing to compare
         return Fact(version.stripe_event_id, version.type, {})
     return as_order_fact(version.stripe_event_id, body)

@@ -40,7 +40,7 @@ CREATE INDEX object_versions_list ON object_versions
 
 CREATE INDEX object_versions_customer ON object_versions (customer_id, kind) WHERE is_current;
 
-CREATE INDEX object_versions_assumed ON object_versions (object_id) WHERE mark = 'assumed';
+CREATE INDEX object_versions_unsure ON object_versions (mark) WHERE mark <> 'clear';
 
 -- Object names object: how an event finds its owner when it does not name one itself.
 CREATE TABLE links (
