@@ -34,6 +34,7 @@ TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request timeout",
     413: "Too large",
     415: "Unsupported media type",
     500: "Internal error",
@@ -97,7 +98,7 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 — a line for eac
             return Problem(
                 503,
                 "database_unavailable",
-                "PostgreSQL does not answer; nothing was stored. Try again.",
+                "PostgreSQL does not answer. Try again: what was stored is not stored twice.",
             )
         case LedgerUnknown() | NotFound():
             return Problem(404, "not_found", str(error))

@@ -10,13 +10,13 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote_from_bytes
 
 from flask import Flask
 from granian._granian import RSGIProtocolClosed, RSGIProtocolError
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.test import run_wsgi_app
 
-from api.errors import Problem, problem_of
+from api.errors import ApiError, Problem, problem_of
 from api.site import create_site
 from api.webhooks import PREFIX, Webhooks
 from ledger.bootstrap import Installation
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 BODY_MAX_BYTES = 1024 * 1024
 SITE_THREADS = 16
-TOO_LARGE = Problem(413, "request_entity_too_large", "A request holds at most 1 MiB.")
+BODY_SECONDS_MAX = 15.0  # less than a stop waits for requests under way
+TOO_LARGE = ApiError(413, "request_entity_too_large", "A request holds at most 1 MiB.")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
@@ -49,15 +50,21 @@ class Front:
             pass  # whoever asked has gone, mid-sentence perhaps
 
     async def _answer(self, scope: Scope, protocol: RSGIHTTPProtocol) -> Answer:
-        body = await _read(scope, protocol)
-        if body is None:
-            return TOO_LARGE.status, TOO_LARGE.headers, TOO_LARGE.body
-        if scope.path.startswith(PREFIX):
-            try:
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                body = await _read(scope, protocol)
+            if scope.path.startswith(PREFIX):
                 return await self._webhooks.answer(scope.method, scope.path, scope.headers, body)
-            except Exception as error:  # noqa: BLE001 — every error has its answer
-                problem = problem_of(error)
-                return problem.status, problem.headers, problem.body
+            if scope.path == "/healthz":
+                return _alive(scope.method)
+        except TimeoutError:
+            problem = Problem(408, "request_timeout", "The body of the request did not arrive.")
+            return problem.status, problem.headers, problem.body
+        except (RSGIProtocolClosed, RSGIProtocolError):
+            raise
+        except Exception as error:  # noqa: BLE001 — every error has its answer
+            problem = problem_of(error)
+            return problem.status, problem.headers, problem.body
         environ = _environ(scope, body)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _through, self._site, environ)
@@ -68,13 +75,20 @@ class Front:
         await asyncio.to_thread(self._threads.shutdown)
 
 
-async def _read(scope: Scope, protocol: RSGIHTTPProtocol) -> bytes | None:
-    """Return the body of a request, None if it is larger than any that is taken."""
+def _alive(method: str) -> Answer:
+    """`/healthz`: this process answers, whatever the database or other requests do."""
+    if method not in {"GET", "HEAD"}:
+        raise MethodNotAllowed(["GET", "HEAD"])
+    return 200, [("content-type", "application/json")], b'{"status":"ok"}\n'
+
+
+async def _read(scope: Scope, protocol: RSGIHTTPProtocol) -> bytes:
+    """Return the body of a request; raise ApiError 413 if it is larger than any that is taken."""
     headers = scope.headers
     length = headers.get("content-length")
     if length is not None:
         if not length.isdecimal() or int(length) > BODY_MAX_BYTES:
-            return None
+            raise TOO_LARGE
         return await protocol() if int(length) else b""
     if scope.method in {"GET", "HEAD"} and "transfer-encoding" not in headers:
         return b""
@@ -82,19 +96,17 @@ async def _read(scope: Scope, protocol: RSGIHTTPProtocol) -> bytes | None:
     async for chunk in protocol:
         found += chunk
         if len(found) > BODY_MAX_BYTES:
-            return None
+            raise TOO_LARGE
     return bytes(found)
 
 
 def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
     """Return a request as WSGI has it (PEP 3333): text is bytes in Latin-1."""
     server, _, port = scope.server.rpartition(":")
-    path = scope.path.encode("utf-8", "surrogateescape")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": path.decode("latin-1"),
-        "RAW_URI": quote_from_bytes(path),
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
         "QUERY_STRING": scope.query_string,
         "SERVER_NAME": server,
         "SERVER_PORT": port,
@@ -115,7 +127,7 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
         key = name.upper().replace("-", "_")
         if key == "CONTENT_TYPE":
             environ[key] = value
-        elif key != "CONTENT_LENGTH":
+        elif key != "CONTENT_LENGTH" and not (key == "HOST" and scope.authority):
             key = f"HTTP_{key}"
             environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ

@@ -1,4 +1,4 @@
-"""`/healthz`: the process lives. `/readyz`: it can take deliveries, however far views lag."""
+"""`/readyz`: it can take deliveries, however far views lag."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ from ledger.database.migrate import pending
 from ledger.errors import DatabaseUnavailable
 
 blueprint = Blueprint("health", __name__)
-
-
-@blueprint.get("/healthz")
-def healthz() -> Response:
-    """Say that this process answers."""
-    return jsonify(status="ok")
 
 
 @blueprint.get("/readyz")

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _REASON = re.compile(r"[a-z][a-z_]{0,63}").fullmatch
 WAKE_CHANNEL = "ledger_appended"
 WAKE_INTERVAL_SECONDS = 0.05
-REFRESH_SECONDS = 5.0
+REFRESH_SECONDS = 1.0
+APPEND_LOCK_SECONDS_MAX = 15  # who gave up waiting shall leave no session behind that goes on
 SETTING_NAMES = ("mode", "stripe_account", "webhook_secrets", "public_url")
 
 
@@ -66,6 +67,7 @@ class Ledger:
         self._closed = Event()
         self._announcer: Thread | None = None
         self._opening = Lock()
+        self._refreshing = Lock()
         self._refresh_again_at = 0.0
         self._pool: type_of_pool | None = None
         self._intake: Intake | None = None
@@ -100,7 +102,9 @@ class Ledger:
 
     def group_committer(self) -> GroupCommitter:
         """Return a committer for deliveries that arrive on an event loop; the caller closes it."""
-        return GroupCommitter(lambda: self.database.connect(self.schema), self._appended.set)
+        return GroupCommitter(
+            lambda: self.database.connect(self.schema, APPEND_LOCK_SECONDS_MAX), self._appended.set
+        )
 
     def _make_intake(self, pool: type_of_pool) -> Intake:
         return Intake(
@@ -177,23 +181,21 @@ class Ledger:
         self._appended.set()
         return position
 
-    def refresh_secrets(self) -> bool:
-        """Read the signing secrets again, at most every few seconds; return whether they changed.
+    def refresh_secrets(self) -> None:
+        """Read the signing secrets again, once a second at most.
 
-        The default ledger's come from the environment and never do.
+        The default ledger's come from the environment and never change.
         """
         if self.name == DEFAULT_LEDGER:
-            return False
-        with self._opening:
+            return
+        with self._refreshing:
             if monotonic() < self._refresh_again_at:
-                return False
+                return
             self._refresh_again_at = monotonic() + REFRESH_SECONDS
-        with self.pool.connection() as connection:
-            own = _read_settings(connection, self.master)
-        found = split_secrets(own.get("webhook_secrets", ""))
-        is_changed = found != self.settings.webhook_secrets
-        self.settings = replace(self.settings, webhook_secrets=found)
-        return is_changed
+            with self.pool.connection() as connection:
+                own = _read_settings(connection, self.master)
+            found = split_secrets(own.get("webhook_secrets", ""))
+            self.settings = replace(self.settings, webhook_secrets=found)
 
     def close(self) -> None:
         """Let go of connections and threads."""
@@ -264,7 +266,10 @@ def _read_settings(
 
 
 def change_settings(ledger: Ledger, changes: Mapping[str, str]) -> None:
-    """Store settings of a ledger, encrypted; they count from the next start on."""
+    """Store settings of a ledger, encrypted.
+
+    A running process takes new secrets when a delivery does not verify, the rest when it starts.
+    """
     with ledger.pool.connection() as connection:
         for key, value in changes.items():
             connection.execute(

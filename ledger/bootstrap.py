@@ -50,8 +50,8 @@ class Installation:
         """
         with self._lock:
             if name not in self._names and monotonic() >= self._names_again_at:
+                self._names_again_at = monotonic() + NAMES_SECONDS  # also if this fails
                 self._names = frozenset(ledger_names(self.database))
-                self._names_again_at = monotonic() + NAMES_SECONDS
             return name in self._names
 
     def names(self) -> list[str]:

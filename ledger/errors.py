@@ -12,7 +12,7 @@ class SettingsInvalid(LedgerError):
 
 
 class DatabaseUnavailable(LedgerError):
-    """PostgreSQL does not answer; nothing was stored."""
+    """PostgreSQL does not answer; asking again is safe."""
 
 
 class DatabaseUnsuitable(LedgerError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -141,6 +142,7 @@ class Supervisor:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
         for child in self._children:
             if child.lifeline is not None:
                 os.close(child.lifeline)
@@ -156,6 +158,8 @@ def end_with_supervisor(environ: Mapping[str, str]) -> bool:
 
 def _watch(lifeline: int) -> None:
     try:
+        if not stat.S_ISFIFO(os.fstat(lifeline).st_mode):
+            return
         os.read(lifeline, 1)  # nobody writes: it returns when the other end is closed
     except OSError:
         return  # inherited the variable, but not the pipe

@@ -60,7 +60,7 @@ def scope_of(environ: dict[str, Any]) -> SimpleNamespace:
         path=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "surrogateescape"),
         query_string=environ["QUERY_STRING"],
         scheme="http",
-        authority=environ.get("HTTP_HOST"),
+        authority=None,  # as in HTTP/1.1, which has the header
         server="127.0.0.1:8100",
         client="127.0.0.1:50000",
         headers=RequestHeaders(headers),

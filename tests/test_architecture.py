@@ -25,7 +25,14 @@ LAYERS: list[set[str]] = [
     {"ledger.log"},
     {"ledger.stripe_objects", "ledger.privacy"},
     {"ledger.database"},
-    {"ledger.processes", "ledger.settings", "ledger.clock", "ledger.money", "ledger.canonical"},
+    {
+        "ledger.processes",
+        "ledger.settings",
+        "ledger.clock",
+        "ledger.money",
+        "ledger.canonical",
+        "ledger.ids",
+    },
     {"ledger.errors"},
 ]
 DEPTH = {layer: depth for depth, layers in enumerate(LAYERS) for layer in layers}

@@ -176,7 +176,7 @@ class Server:
         self.kill(chance.choice(candidates()))
 
     def kill_web_process(self, chance: Random) -> None:
-        self.kill_one(chance, self.pid, "granian")  # its master or its worker
+        self.kill_one(chance, self.pid, "-m api ")  # its master or its worker
 
     def kill_projector(self, chance: Random) -> None:
         self.kill_one(chance, self.pid, "ledger worker")

@@ -6,7 +6,7 @@ from flask import Blueprint, request
 
 from api.errors import ApiError
 from api.v1 import customers, events, invoices, payments, status, subscriptions
-from api.v1.lists import ID
+from ledger.ids import is_id
 
 blueprint = Blueprint("v1", __name__, url_prefix="/v1")
 
@@ -15,7 +15,7 @@ blueprint = Blueprint("v1", __name__, url_prefix="/v1")
 def refuse_what_is_no_id() -> None:
     """Answer 404 for an id that cannot be one, before PostgreSQL (and its log) see it."""
     for given in (request.view_args or {}).values():
-        if isinstance(given, str) and not ID.fullmatch(given):
+        if isinstance(given, str) and not is_id(given):
             raise ApiError(404, "not_found", "There is nothing of this name.")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from flask import Response, jsonify, request
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from ledger.ids import ID_PATTERN
+
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 100
 
@@ -20,12 +22,9 @@ class _NoNul(validate.Validator):
         return value
 
 
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,254}")
-
-
 def id_filter(**options: Any) -> fields.String:
     """Return a parameter that is an id, a status or a type: never an address typed by mistake."""
-    return fields.String(validate=validate.Regexp(re.compile(rf"(?:{ID.pattern})\Z")), **options)
+    return fields.String(validate=validate.Regexp(re.compile(rf"(?:{ID_PATTERN})\Z")), **options)
 
 
 def text_filter(**options: Any) -> fields.String:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from typing import Any
 
 import click
 
-from ledger.application import Ledger
+from ledger.application import Ledger, ledger_names
 from ledger.bootstrap import Installation, installation
 from ledger.database import INSTALLATION_SCHEMA
-from ledger.database.migrate import pending, schema_of
+from ledger.database.migrate import pending
 from ledger.errors import NotMigrated
+from ledger.ids import is_id
 from ledger.settings import DEFAULT_LEDGER, Settings, from_process
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -42,7 +42,7 @@ class Context:
         """
         with installation(self.settings, migrated=writes) as opened:
             if not writes:
-                _require_migrated(opened)
+                _require_migrated(opened, {DEFAULT_LEDGER, self.name})
             yield opened
 
     @contextmanager
@@ -52,11 +52,15 @@ class Context:
             yield opened.ledger(self.name)
 
 
-def _require_migrated(opened: Installation) -> None:
+def _require_migrated(opened: Installation, names: set[str]) -> None:
+    # As the owner: where nothing was migrated yet the runtime role does not exist.
     with opened.database.connect_as_owner() as connection:
-        schema = schema_of(DEFAULT_LEDGER)
         missing = pending(connection, INSTALLATION_SCHEMA, "installation")
-        missing = missing or pending(connection, schema)
+        if not missing:
+            known = ledger_names(opened.database)
+            missing = [
+                one for name in names & known.keys() for one in pending(connection, known[name])
+            ]
     if missing:
         raise NotMigrated(
             "The database is not up to date with this release. `ledger migrate` brings it there; "
@@ -71,12 +75,11 @@ class IdType(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the id as it was given."""
-        if not _ID(value):
+        if not is_id(value):
             self.fail("this cannot be an id (letters, digits and `_.:-`).", param, ctx)
         return value
 
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,254}").fullmatch
 ID = IdType()
 
 

@@ -25,6 +25,7 @@ from ledger.settings import DEFAULT_LEDGER
 logger = logging.getLogger("ledger.serve")
 
 DEFAULT_PORT = 8100
+WEB_STOP_SECONDS = 10  # for requests under way; less than what the supervisor waits
 NEW_LEDGERS_SECONDS = 5
 
 
@@ -45,6 +46,7 @@ def _configure_logging() -> None:
 def serve(context: Context, host: str, port: int, no_worker: bool, as_json: bool) -> None:
     """Serve the webhook and the API, and project what comes in."""
     _configure_logging()
+    termination = Termination()  # before anything is started that has to be stopped
     _refuse_taken_port(host, port)
     commands = {"web": _web_command(host, port)}
     if not no_worker:
@@ -52,14 +54,15 @@ def serve(context: Context, host: str, port: int, no_worker: bool, as_json: bool
     with installation(context.settings) as opened:
         _prepare(opened)
         _greet(opened, f"http://{host}:{port}", as_json=as_json)
-        Supervisor(commands, os.environ).run(Termination(), lambda: _tend(opened.database))
+        Supervisor(commands, os.environ).run(termination, lambda: _tend(opened.database))
 
 
 def _web_command(host: str, port: int) -> list[str]:
     # Its master and its worker process end together; starting both again is ours to do.
     return [
-        sys.executable, "-m", "granian", "--interface", "rsgi", "--loop", "uvloop", "--no-ws",
-        "--host", host, "--port", str(port), "--log-level", "error", "api.rsgi:app",
+        sys.executable, "-m", "api", "--interface", "rsgi", "--loop", "uvloop", "--no-ws",
+        "--host", host, "--port", str(port), "--log-level", "error",
+        "--workers-kill-timeout", str(WEB_STOP_SECONDS), "api.rsgi:app",
     ]  # fmt: skip
 
 
@@ -70,7 +73,7 @@ def _tend(database: Database) -> None:
     try:
         database.server.ensure_running()
         logger.warning("the embedded PostgreSQL was gone; started it again")
-    except LedgerError as error:
+    except (LedgerError, OSError) as error:
         logger.error("%s", error)
 
 
@@ -90,7 +93,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
 def _prepare(opened: Installation) -> None:
     ledger = opened.ledger(DEFAULT_LEDGER)
     if secret := opened.settings.bootstrap_token:
-        with ledger.pool.connection() as connection:
+        with opened.database.connect(ledger.schema) as connection:
             tokens.preset(connection, secret)
 
 

@@ -106,8 +106,9 @@ class EmbeddedServer:
         """Start the server unless it runs already; safe to call from several processes."""
         with self._exclusive("start.lock"):
             login = self._login()
-            if not self._is_complete():
+            if not self._is_initialised():
                 self._initialise(login)
+            self._configure()
             if not self.is_listening():
                 self._start()
         return login
@@ -122,7 +123,7 @@ class EmbeddedServer:
             probe.settimeout(CONNECT_TIMEOUT_SECONDS)
             try:
                 probe.connect(str(self._socket_dir() / SOCKET_NAME))
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 return True  # its backlog is full
             except OSError:
                 return False
@@ -142,13 +143,19 @@ class EmbeddedServer:
             if self.is_listening():
                 self._stop()
 
-    def _is_complete(self) -> bool:
-        configuration = self.data / "postgresql.auto.conf"
-        return (
-            (self.data / "PG_VERSION").exists()
-            and configuration.exists()
-            and "listen_addresses" in configuration.read_text()
-        )
+    def _is_initialised(self) -> bool:
+        # The last that initdb writes, and what no database can be without: never made anew.
+        return (self.data / "global" / "pg_control").exists()
+
+    def _configure(self) -> None:
+        """Make sure that our settings count, also after somebody has reset them all."""
+        settings = self.data / "postgresql.auto.conf"
+        if not settings.exists() or "listen_addresses" not in settings.read_text():
+            with settings.open("a") as configuration:
+                configuration.write(CONFIGURATION)
+                configuration.flush()
+                os.fsync(configuration.fileno())
+            self._give(settings)
 
     def _check_major(self) -> None:
         version_file = self.data / "PG_VERSION"
@@ -196,10 +203,6 @@ class EmbeddedServer:
                 "--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C",
                 "--no-instructions",
             )  # fmt: skip
-        with (draft / "postgresql.auto.conf").open("a") as configuration:
-            configuration.write(CONFIGURATION)
-            configuration.flush()
-            os.fsync(configuration.fileno())
         draft.rename(self.data)
 
     def _start(self) -> None:

@@ -131,9 +131,10 @@ def _apply(
         backend.break_lock()  # left by a killed process: ours is the advisory lock, which is free
         with as_file(files("ledger.database") / "migrations" / folder) as path:
             todo = backend.to_apply(read_migrations(str(path)))
-            backend.apply_migrations(todo)
+            # Before the last migration is noted as applied: nobody comes here again after that.
         backend.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO {RUNTIME_ROLE}')
         backend.execute(f"GRANT SELECT ON _yoyo_migration TO {RUNTIME_ROLE}")
+        backend.apply_migrations(todo)
         return [f"{schema}: {migration.id}" for migration in todo]
     finally:
         backend.connection.close()

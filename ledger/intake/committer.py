@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import psycopg
 
-from ledger.errors import DatabaseUnavailable
+from ledger.errors import DatabaseUnavailable, VersionConflict
 from ledger.log import Log, NewEvent
-from ledger.log.async_log import AsyncLog, open_connection
+from ledger.log.async_log import AsyncLog
 
 if TYPE_CHECKING:
     from ledger.database import type_of_pool
 
 BATCH_MAX = 256
+ASIDE_SECONDS_MAX = 20.0
 
 T = TypeVar("T")
 Connect = Callable[[], psycopg.Connection[tuple[Any, ...]]]
@@ -68,6 +70,7 @@ class GroupCommitter:
     def __init__(self, connect: Connect, committed: Callable[[], None]) -> None:
         self._connect = connect
         self._committed = committed
+        self._connecting = ThreadPoolExecutor(1, "connect")  # waits behind nobody else's work
         self._log: AsyncLog | None = None
         self._waiting: list[tuple[NewEvent, asyncio.Future[int]]] = []
         self._commits: asyncio.Task[None] | None = None
@@ -82,8 +85,12 @@ class GroupCommitter:
         return await answer
 
     async def aside(self, work: Callable[[], T]) -> T:
-        """Do it in a thread."""
-        return await asyncio.to_thread(work)
+        """Do it in a thread; raise DatabaseUnavailable if that takes too long."""
+        try:
+            async with asyncio.timeout(ASIDE_SECONDS_MAX):
+                return await asyncio.to_thread(work)
+        except TimeoutError as error:
+            raise _unavailable(error) from error
 
     async def _commit_waiting(self) -> None:
         while self._waiting:
@@ -121,7 +128,8 @@ class GroupCommitter:
                 if _is_of_the_event(error):
                     raise
         self._disconnect()
-        self._log = AsyncLog(await asyncio.to_thread(open_connection, self._connect))
+        loop = asyncio.get_running_loop()
+        self._log = AsyncLog(await loop.run_in_executor(self._connecting, self._connect))
         return await self._log.append(events)
 
     def _disconnect(self) -> None:
@@ -134,6 +142,7 @@ class GroupCommitter:
         if self._commits is not None:
             await self._commits
         self._disconnect()
+        self._connecting.shutdown(wait=False)
 
 
 def _tell(answer: asyncio.Future[int], error: Exception) -> None:
@@ -142,12 +151,13 @@ def _tell(answer: asyncio.Future[int], error: Exception) -> None:
 
 
 def _unavailable(error: Exception) -> DatabaseUnavailable:
-    return DatabaseUnavailable(f"PostgreSQL cannot append: {error}")
+    return DatabaseUnavailable(f"PostgreSQL cannot append: {error or type(error).__name__}")
 
 
 def _is_of_the_event(error: Exception) -> bool:
     """Return whether an event is at fault and not the database: its data, size or complexity."""
-    if isinstance(error, psycopg.Error):
-        limit = (error.sqlstate or "").startswith("54")  # program limit exceeded
-        return limit or isinstance(error, (psycopg.DataError, psycopg.IntegrityError))
-    return not isinstance(error, DatabaseUnavailable)
+    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("54"):
+        return True  # program limit exceeded
+    return isinstance(
+        error, (psycopg.DataError, psycopg.IntegrityError, VersionConflict, UnicodeEncodeError)
+    )

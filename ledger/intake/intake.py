@@ -26,6 +26,7 @@ from ledger.aggregates import Account, fact_class_of
 from ledger.aggregates.base import ACCOUNT_STREAM, OURS, Ownership, ownership_of
 from ledger.canonical import canonical
 from ledger.errors import DatabaseUnavailable
+from ledger.ids import is_id
 from ledger.intake.committer import Committer, DirectCommitter
 from ledger.intake.comparison import (
     by_path,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from ledger.clock import Clock
     from ledger.database import type_of_pool
 
-ID_MAX = 255
 _encode = msgspec.json.Encoder().encode
 _SECRET_TEXT = re.compile(
     rf'_secret_[A-Za-z0-9]+|"(?:{"|".join(sorted(DROPPED))})"\s*:\s*(?:"[^"]*"|[^,}}\]\s]+)'
@@ -326,14 +326,11 @@ def _bounded(owner: Ownership) -> Ownership:
     """Return the owner with only such ids as may stand in the clear and in an index."""
 
     def usable(text: str | None) -> str | None:
-        return text if text and len(text) <= ID_MAX and _USABLE_ID(text) else None
+        return text if text and is_id(text) else None
 
     return Ownership(
         usable(owner.stream) or ACCOUNT_STREAM, usable(owner.customer_id), usable(owner.object_id)
     )
-
-
-_USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.:]*").fullmatch
 
 
 def _set_aside(prepared: _Prepared) -> bool:

@@ -12,27 +12,19 @@ from psycopg.pq import Format
 from ledger.log.log import (
     APPEND,
     APPEND_FORMATS,
+    APPEND_SQL,
     NewEvent,
     append_parameters,
     appended,
-    prepare_append,
+    checked,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import psycopg
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPEND_SECONDS_MAX = 20.0  # Stripe gives a delivery up about then
-
-
-def open_connection(connect: Callable[[], Connection]) -> Connection:
-    """Open and prepare a connection for an AsyncLog; blocks, so call it in a thread."""
-    connection = connect()
-    prepare_append(connection)
-    return connection
 
 
 class AsyncLog:
@@ -50,6 +42,7 @@ class AsyncLog:
         self._socket = self._pgconn.socket
         self._result: pq.abc.PGresult | None = None
         self._answer: asyncio.Future[pq.abc.PGresult] | None = None
+        self._is_prepared = False
         self.is_open = True
         self._loop.add_reader(self._socket, self._on_readable)
 
@@ -59,20 +52,27 @@ class AsyncLog:
         Raises OperationalError where the connection is gone or does not answer in time; whether
         the batch was appended is then unknown.
         """
+        if not self._is_prepared:
+            self._pgconn.send_prepare(APPEND, APPEND_SQL)
+            checked(await self._answered(), self._pgconn)
+            self._is_prepared = True
         self._pgconn.send_query_prepared(
             APPEND, append_parameters(events), APPEND_FORMATS, result_format=Format.BINARY
         )
+        return appended(await self._answered(), self._pgconn)
+
+    async def _answered(self) -> pq.abc.PGresult:
+        """Return the result of what was just sent."""
         self._answer = self._loop.create_future()
         self._flush()
         try:
             async with asyncio.timeout(APPEND_SECONDS_MAX):
-                result = await self._answer
+                return await self._answer
         except TimeoutError as error:
             self.close()
             raise errors.OperationalError("PostgreSQL does not answer in time") from error
         finally:
             self._answer = None
-        return appended(result, self._pgconn)
 
     def _flush(self) -> None:
         """Send what libpq holds; where the socket takes no more, go on when it does."""

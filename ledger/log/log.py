@@ -74,7 +74,7 @@ COLUMNS = (
 )
 
 APPEND = b"ledger_append"
-_APPEND_SQL = b"""
+APPEND_SQL = b"""
 SELECT append(
     $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
     $8::timestamptz[], $9::text[], $10::text[], $11::jsonb[], $12::bytea[], $13::text[],
@@ -104,10 +104,12 @@ class Log:
         delivery key already; STALE_KEY if its box must be made again. Raises VersionConflict if
         a decision's stream has moved on (then nothing of the batch is appended).
         """
-        prepare_append(self._connection)
+        pgconn = self._connection.pgconn
+        if self._connection not in _prepared:
+            checked(pgconn.prepare(APPEND, APPEND_SQL), pgconn)
+            _prepared.add(self._connection)
         # Blocking, in one call of libpq: psycopg's own way waits in Python, giving the interpreter
         # lock up and taking it again several times for each statement.
-        pgconn = self._connection.pgconn
         return appended(
             pgconn.exec_prepared(APPEND, append_parameters(events), APPEND_FORMATS, Format.BINARY),
             pgconn,
@@ -150,13 +152,6 @@ class Log:
             after = events[-1].position
 
 
-def prepare_append(connection: Connection) -> None:
-    """Prepare the append on a connection, once."""
-    if connection not in _prepared:
-        _checked(connection.pgconn.prepare(APPEND, _APPEND_SQL), connection.pgconn)
-        _prepared.add(connection)
-
-
 def append_parameters(events: Sequence[NewEvent]) -> list[bytes]:
     """Return a batch as the binary parameters of the prepared append."""
     return [
@@ -180,7 +175,7 @@ def append_parameters(events: Sequence[NewEvent]) -> list[bytes]:
 def appended(result: pq.abc.PGresult, pgconn: pq.abc.PGconn) -> list[int]:
     """Return what the append answered; raise what PostgreSQL said against it."""
     try:
-        _checked(result, pgconn)
+        checked(result, pgconn)
     except errors.UniqueViolation as error:
         if error.diag.constraint_name == "events_stream_version_key":
             raise VersionConflict(
@@ -192,7 +187,7 @@ def appended(result: pq.abc.PGresult, pgconn: pq.abc.PGconn) -> list[int]:
     return wire.read_bigints(answer)
 
 
-def _checked(result: pq.abc.PGresult, pgconn: pq.abc.PGconn) -> None:
+def checked(result: pq.abc.PGresult, pgconn: pq.abc.PGconn) -> None:
     """Raise what PostgreSQL said; OperationalError where the connection is gone."""
     if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
         return

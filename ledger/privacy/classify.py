@@ -26,6 +26,7 @@ from ledger.privacy.clear import (
     NAMES,
     NUMBERED_KINDS,
     PERSONAL_HASHES,
+    REFERENCE,
     SECRET,
     TOKEN,
     VERSION,
@@ -165,7 +166,9 @@ def _string(key: str, value: str, trail: list[str | int], kind: str, found: Sort
     """Return what remains in the clear of a string: itself, masked, or _GONE."""
     shape = CLEAR.get(key)
     if has_stripe_prefix(value) and (
-        shape is ID or (is_stripe_id(value) and mask_card_numbers(value) == value)
+        shape is ID
+        or shape is REFERENCE
+        or (is_stripe_id(value) and mask_card_numbers(value) == value)
     ):
         return value
     if key == "number" and kind not in NUMBERED_KINDS:

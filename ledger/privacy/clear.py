@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ledger.ids import is_id
+from ledger.privacy.cards import satisfies_luhn
+
 # P9: never stored, not even encrypted.
 DROPPED = frozenset({
     "client_secret", "secret", "cvc", "cvv", "exp_month", "exp_year", "expiry", "exp",
@@ -38,7 +41,12 @@ RANDOM_PART_MIN = 14  # the shortest that Stripe makes has fourteen letters and 
 def has_stripe_prefix(value: str) -> bool:
     """Return whether this may be an id of Stripe's where an id is expected."""
     prefix, _, rest = value.rpartition("_")
-    return prefix in _PREFIXES and rest.isalnum() and rest.isascii()
+    return prefix in _PREFIXES and rest.isalnum() and rest.isascii() and not _is_card(rest)
+
+
+def _is_card(rest: str) -> bool:
+    is_run = rest.isdigit() and 13 <= len(rest) <= 19 and rest.strip("0") != ""
+    return is_run and satisfies_luhn(rest)
 
 
 def is_stripe_id(value: str) -> bool:
@@ -57,7 +65,8 @@ def is_stripe_id(value: str) -> bool:
     )
 
 
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.:]{0,254}").fullmatch
+ID = is_id
+REFERENCE = re.compile(r"[a-z]{1,20}(?:_[A-Za-z0-9]{1,120}){1,3}").fullmatch
 TOKEN = re.compile(r"[a-z][a-z0-9_.\-]{0,79}").fullmatch
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,79}").fullmatch
 LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,79}|American Express|Diners Club").fullmatch
@@ -79,18 +88,20 @@ Shape = Any  # a bound `fullmatch`
 CLEAR: dict[str, Shape] = {
     **dict.fromkeys(("id", "plan", "price", "coupon", "product", "promotion_code", "sku"), ID),
     **dict.fromkeys(("lookup_key", "related_plan"), ID),
-    # References to other objects: test ids and customers' own ids have no prefix to know them by.
+    # A business may choose the ids of its customers and of its catalogue.
+    **dict.fromkeys("customer customer_account related_customer products prices".split(), ID),
     **dict.fromkeys(
-        "account balance_transaction charge credit_note customer customer_account "
+        "account balance_transaction charge charges coupons credit_note customers "
         "default_payment_method default_source destination_payment discount dispute "
         "failure_balance_transaction from_invoice invoice invoice_item invoiceitem latest_charge "
         "latest_invoice latest_revision mandate on_behalf_of order order_reference "
         "original_payment parent_id "
         "payment_intent payment_link payment_method payout pending_setup_intent "
-        "previous_subscription refund related_customer released_subscription review schedule "
+        "payment_intents payment_methods previous_subscription promotion_codes refund refunds "
+        "released_subscription review schedule sources subscriptions tax_rates discounts invoices "
         "setup_attempt setup_intent source_transaction source_transfer subscription "
         "subscription_item subscription_schedule tax_rate test_clock topup transfer".split(),
-        ID,
+        REFERENCE,
     ),
     **dict.fromkeys(
         "object status reason billing_reason collection_method decline_code code advice_code "

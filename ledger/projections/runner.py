@@ -58,6 +58,7 @@ class Runner:
         self._ledger = ledger
         self._projections = [projection(ledger) for projection in projections]
         self._batch_events = batch_events
+        self._faults_in_a_row = 0
         self._failing = 0  # the first position of the batch at hand
 
     def catch_up(self) -> int:
@@ -80,16 +81,17 @@ class Runner:
             raise
         except Exception as error:  # noqa: BLE001 — find the event that it is about
             logger.warning("projecting by single events after: %s", _told(error))
-        done = in_a_row = 0
+        done = 0
         for _ in range(self._batch_events):
             try:
-                one, in_a_row = self._step(connection, projection, 1), 0
+                one = self._step(connection, projection, 1)
+                self._faults_in_a_row = 0
             except NOT_OF_AN_EVENT:
                 raise
             except Exception as error:
-                in_a_row += 1
-                if in_a_row > FAULTS_IN_A_ROW_MAX:
-                    raise  # not the events are at fault: stop before more of them are passed over
+                if self._faults_in_a_row >= FAULTS_IN_A_ROW_MAX:
+                    raise  # not the events are at fault: pass over no more of them
+                self._faults_in_a_row += 1
                 one = self._pass_over(connection, projection, self._failing, _told(error))
             done += one
             if not one:

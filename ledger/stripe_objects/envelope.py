@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from ledger.ids import is_id
+
 _decode = msgspec.json.Decoder().decode
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.:]{0,254}").fullmatch
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,254}").fullmatch
 _LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
 
@@ -54,7 +55,7 @@ def read_envelope(raw: bytes) -> Envelope | Unreadable:
     if not isinstance(body, dict):
         return Unreadable("not a JSON object")
     event_id, event_type = body.get("id"), body.get("type")
-    if not isinstance(event_id, str) or not _ID(event_id):
+    if not isinstance(event_id, str) or not is_id(event_id):
         return Unreadable("no usable `id`")
     if not isinstance(event_type, str) or not _TYPE(event_type):
         return Unreadable("no usable `type`")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from ledger.ids import ID_MAX
+
 Node = dict[str, Any]
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
-ID_MAX = 255
 T = TypeVar("T")
 
 

@@ -229,10 +229,15 @@ def _refunded(charges: list[Payment], later: set[_Afterwards]) -> int | None:
     refunds = [one for one in later if one.kind == "refund"]
     if not charges and not refunds:
         return None
+    of_charges = sum(charge.amount_refunded or 0 for charge in charges)
     of_refunds = sum(
         one.amount_minor for one in refunds if one.status not in REFUND_CAME_TO_NOTHING
     )
-    return max(sum(charge.amount_refunded or 0 for charge in charges), of_refunds)
+    # If all that the charges count is known refund by refund, the refunds know better: one may
+    # have failed since. Otherwise some were never told of, and whoever counts more is right.
+    if sum(one.amount_minor for one in refunds) >= of_charges:
+        return of_refunds
+    return max(of_charges, of_refunds)
 
 
 def _attempts(charges: list[Payment], intent: Payment | None, failed: list[_Version]) -> int | None:
