@@ -42,6 +42,12 @@ TITLES = {
 }
 
 
+TOLD = {
+    404: "There is nothing at this address; README.md lists what `/v1` has.",
+    405: "This address is not for that method; `Allow` says which it takes.",
+}
+
+
 @dataclass(frozen=True)
 class Problem:
     """What went wrong, as it is told."""
@@ -121,7 +127,8 @@ def _of_http(error: HTTPException) -> Problem:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         allow = [("allow", ", ".join(sorted(error.valid_methods)))]
     code = error.name.lower().replace(" ", "_")
-    return Problem(error.code or 500, code, error.description or error.name, allow)
+    told = TOLD.get(error.code or 500, error.description or error.name)
+    return Problem(error.code or 500, code, told, allow)
 
 
 def _told(error: ValidationError) -> str:

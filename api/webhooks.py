@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ledger.webhooks")
 
 PREFIX = "/webhooks/"
+TELL_SECONDS = 60.0  # Stripe sends test events to live Connect endpoints by design
 PATH = "/webhooks/stripe"
 _JSON = ("content-type", "application/json")
 
@@ -33,6 +34,7 @@ class Webhooks:
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._committers: dict[Ledger, GroupCommitter] = {}
+        self._tell_again_at = 0.0
 
     async def answer(
         self, method: str, path: str, headers: RSGIHeaders, body: bytes
@@ -54,6 +56,13 @@ class Webhooks:
             logger.warning("delivery refused: %d bytes, %s", len(body), refused)
             raise
         receipt = await ledger.intake.take(body, self._committer(ledger))
+        if receipt.outcome == "set_aside" and time.monotonic() >= self._tell_again_at:
+            self._tell_again_at = time.monotonic() + TELL_SECONDS
+            logger.warning(
+                "ledger %s is in %s mode: event %s is of the other mode or of a foreign account, "
+                "recorded but in no view; see `ledger doctor`",
+                ledger.name, ledger.settings.mode, receipt.position,
+            )  # fmt: skip
         told = f'{{"received":true,"outcome":"{receipt.outcome}","position":{receipt.position}}}\n'
         return 200, [_JSON], told.encode()
 
@@ -97,7 +106,10 @@ def _verify_now(ledger: Ledger, header: str, body: bytes) -> None:
         raise ApiError(
             400,
             "webhook_secret_missing",
-            "No signing secret is configured for this ledger; set STRIPE_WEBHOOK_SECRET.",
+            "No signing secret is configured for this ledger; set STRIPE_WEBHOOK_SECRET."
+            if ledger.name == DEFAULT_LEDGER
+            else "No signing secret is configured for this ledger; `ledger ledgers set "
+            f"{ledger.name} --webhook-secrets -` sets one.",
         )
     try:
         verify_signature(body, header, ledger.settings.webhook_secrets, time.time())

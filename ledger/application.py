@@ -15,7 +15,13 @@ from psycopg import pq
 from ledger.aggregates import Customer
 from ledger.clock import Clock, SystemClock
 from ledger.database import INSTALLATION_SCHEMA, Database, type_of_pool
-from ledger.errors import DatabaseUnavailable, LedgerUnknown, NotFound, RequestInvalid
+from ledger.errors import (
+    DatabaseUnavailable,
+    LedgerUnknown,
+    NotFound,
+    RequestInvalid,
+    SettingsInvalid,
+)
 from ledger.intake import Intake
 from ledger.intake.committer import GroupCommitter
 from ledger.log import Log, NewEvent
@@ -236,6 +242,22 @@ def open_ledger(
         master = load_master_key(settings, connection, embedded=database.is_embedded)
         own = _read_settings(connection, master)
     return Ledger(_ledger_settings(settings, name, own), schema, database, master, clock)
+
+
+def keep_mode(ledger: Ledger, mode: str) -> None:
+    """Note in which mode this ledger records; raise SettingsInvalid if its views are of the other.
+
+    A ledger is one account in one mode: its views would mix test and live customers.
+    """
+    with ledger.pool.connection() as connection:
+        kept = _read_settings(connection, ledger.master).get("mode", mode)
+        if kept != mode and connection.execute("SELECT 1 FROM object_versions LIMIT 1").fetchone():
+            raise SettingsInvalid(
+                f"Ledger {ledger.name!r} has recorded {kept} events; it cannot go on in {mode} "
+                "mode. Keep that mode, or record the other one in a ledger of its own: `ledger "
+                f"ledgers add NAME --mode {mode}`, or another LEDGER_HOME or database."
+            )
+    change_settings(ledger, {"mode": mode})
 
 
 def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> LedgerSettings:

@@ -9,6 +9,7 @@ import psycopg
 
 from ledger.aggregates import Account
 from ledger.privacy.master import is_confirmed_saved, key_file
+from ledger.settings import DEFAULT_LEDGER
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
@@ -95,7 +96,11 @@ def warnings(settings: Settings, ledger: Ledger, connection: Connection) -> list
     if not ledger.settings.webhook_secrets:
         warn(
             "webhook_secret_missing",
-            "No signing secret is set: every delivery is refused. Set STRIPE_WEBHOOK_SECRET.",
+            "No signing secret is set in this environment: a server started from it refuses every "
+            "delivery. Set STRIPE_WEBHOOK_SECRET."
+            if ledger.name == DEFAULT_LEDGER
+            else "No signing secret is set: every delivery is refused. `ledger ledgers set "
+            f"{ledger.name} --webhook-secrets -` sets it.",
         )
     if counts["conflicting_deliveries"]:
         warn(
@@ -113,7 +118,7 @@ def warnings(settings: Settings, ledger: Ledger, connection: Connection) -> list
         warn(
             "set_aside",
             f"{counts['set_aside']} events were of the other mode or of a foreign account: "
-            "recorded, but in no view. If they should count, check LEDGER_MODE, STRIPE_ACCOUNT.",
+            "recorded, but in no view. If they should count, check the ledger's mode and account.",
         )
     if counts["projection_faults"]:
         warn(

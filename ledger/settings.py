@@ -48,7 +48,7 @@ class Settings:
             public_url=_public_url(text("LEDGER_PUBLIC_URL")),
             bootstrap_token=_bootstrap_token(text("LEDGER_BOOTSTRAP_TOKEN")),
             webhook_secrets=split_secrets(environ.get("STRIPE_WEBHOOK_SECRET", "")),
-            stripe_account=text("STRIPE_ACCOUNT"),
+            stripe_account=valid_account(text("STRIPE_ACCOUNT"), "STRIPE_ACCOUNT"),
         )
 
 
@@ -88,6 +88,13 @@ def _home(environ: Mapping[str, str]) -> Path:
     if not base and not user:
         raise SettingsInvalid("Neither HOME nor LEDGER_HOME is set; set LEDGER_HOME to a folder.")
     return (Path(base) if base else Path(user) / ".local" / "share").absolute() / "billing-ledger"
+
+
+def valid_account(text: str | None, where: str) -> str | None:
+    """Return the account, or raise SettingsInvalid: with a wrong one all its events are foreign."""
+    if text is not None and not re.fullmatch(r"acct_[A-Za-z0-9_]+", text):
+        raise SettingsInvalid(f"{where} is {text!r}; a Stripe account looks like acct_1AbC….")
+    return text
 
 
 def _public_url(text: str | None) -> str | None:

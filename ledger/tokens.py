@@ -14,6 +14,7 @@ from ledger.settings import DEFAULT_LEDGER, LEDGER_NAME
 
 SCOPES = ("read", "write", "admin", "personal")
 PREFIX = "lgt"
+PRESET = "bootstrap"  # the name of the token that the environment gives
 _IMPLIED = {
     "read": {"read"},
     "write": {"read", "write"},
@@ -49,6 +50,8 @@ def create(connection: Connection, ledger: str, name: str, scopes: list[str]) ->
     unknown = set(scopes) - set(SCOPES)
     if unknown or not scopes:
         raise RequestInvalid(f"A token's scopes are some of {', '.join(SCOPES)}.")
+    if name == PRESET:
+        raise RequestInvalid(f"`{PRESET}` is the name of the token that the environment gives.")
     secret = f"{PREFIX}_{ledger}_{secrets.token_hex(24)}"
     token_id = f"tok_{secrets.token_hex(8)}"
     connection.execute(
@@ -58,19 +61,22 @@ def create(connection: Connection, ledger: str, name: str, scopes: list[str]) ->
     return Token(token_id, name, _all_scopes(scopes)), secret
 
 
-def preset(connection: Connection, secret: str) -> None:
+def preset(connection: Connection, secret: str | None) -> None:
     """Let this secret, and no other preset one, be a token with all scopes.
 
-    Whoever revokes it has revoked it until another secret is set.
+    Whoever revokes it has revoked it for good.
     """
+    token_hash = _hash(secret or "")
     connection.execute(
-        "INSERT INTO api_tokens AS known (id, name, scopes, token_hash)"
-        " VALUES ('tok_bootstrap', 'bootstrap', %s, %s)"
-        " ON CONFLICT (id) DO UPDATE SET token_hash = EXCLUDED.token_hash,"
-        " created_at = clock_timestamp(), revoked_at = NULL"
-        " WHERE known.token_hash <> EXCLUDED.token_hash",
-        [list(SCOPES), _hash(secret)],
+        "DELETE FROM api_tokens WHERE name = %s AND revoked_at IS NULL AND token_hash <> %s",
+        [PRESET, token_hash],
     )
+    if secret:
+        connection.execute(
+            "INSERT INTO api_tokens (id, name, scopes, token_hash) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (token_hash) DO NOTHING",
+            [f"tok_{secrets.token_hex(8)}", PRESET, list(SCOPES), token_hash],
+        )
 
 
 def find(connection: Connection, secret: str) -> Token | None:

@@ -16,14 +16,15 @@ import pytest
 from psycopg import sql
 
 from ledger import tokens
-from ledger.application import Ledger, change_settings
+from ledger.application import Ledger, change_settings, keep_mode
 from ledger.bootstrap import Installation
 from ledger.cli import main
 from ledger.database.migrate import schema_of
+from ledger.errors import SettingsInvalid
 from ledger.log.seals import seal
 from ledger.settings import DEFAULT_LEDGER, Settings
 from tests.conftest import new_ledger
-from tests.facts import SECRET, T0, Json, customer, event, record, signed, subscription
+from tests.facts import SECRET, T0, Json, customer, event, project, record, signed, subscription
 from tests.test_database import ledger_command
 from tests.test_kills import TOKEN, serving
 
@@ -283,6 +284,19 @@ def test_a_command_that_only_reads_changes_no_database(tmp_path: Path, call: Cal
     assert "`ledger migrate` brings it there" in said.err
 
 
+def test_a_ledger_that_has_recorded_test_events_does_not_go_on_in_live_mode(
+    ledger: Ledger,
+) -> None:
+    keep_mode(ledger, "live")
+    keep_mode(ledger, "test")  # nothing was recorded yet
+    record(ledger, event("customer.created", customer()))
+    project(ledger)
+
+    with pytest.raises(SettingsInvalid, match="has recorded test events"):
+        keep_mode(ledger, "live")
+    keep_mode(ledger, "test")
+
+
 def test_another_bootstrap_token_ends_the_one_before(ledger: Ledger) -> None:
     with ledger.pool.connection() as connection:
         tokens.preset(connection, "first")
@@ -290,10 +304,14 @@ def test_another_bootstrap_token_ends_the_one_before(ledger: Ledger) -> None:
         assert tokens.find(connection, "first") is None
         assert tokens.find(connection, "second") is not None
 
-        tokens.revoke(connection, "tok_bootstrap")
+        (known,) = tokens.listed(connection)
+        tokens.revoke(connection, known["id"])
+        tokens.preset(connection, "third")
         tokens.preset(connection, "second")
-        assert tokens.find(connection, "second") is None
+        assert tokens.find(connection, "second") is None  # revoked is revoked for good
 
+        tokens.preset(connection, None)
+        assert tokens.find(connection, "third") is None
         tokens.preset(connection, "third")
         found = tokens.find(connection, "third")
         assert found is not None

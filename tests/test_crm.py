@@ -787,7 +787,7 @@ TOLD: list[tuple[str, Json, Json | None, str]] = [
     ("customer.subscription.trial_will_end", subscription(trial_end=NEXT_TRY), None,
      "Trial ends on 04 Jan 2026."),
     ("invoice.finalized", invoice(status="open", number="A-1"), None,
-     "Invoice A-1 over 100,000.00 IDR was issued."),
+     "Invoice A-1 for 100,000.00 IDR was issued."),
     ("charge.failed",
      charge(status="failed", failure_code="card_declined", outcome=DECLINED), None,
      "Payment of 100,000.00 IDR with Visa …4242 failed (insufficient funds)."),

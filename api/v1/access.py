@@ -36,7 +36,11 @@ class Caller:
 def reading() -> Iterator[Caller]:
     """Let the request read its token's ledger; raise ApiError 401 or 403 if it may not."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
+    if scheme.lower() == "basic" and request.authorization is not None:
+        secret = request.authorization.username or ""  # `curl -u TOKEN:`, as one does with Stripe
+    elif scheme.lower() != "bearer":
+        secret = ""
+    if not secret.strip():
         raise ApiError(401, "token_missing", "Send a token: `Authorization: Bearer …`.")
     unknown = ApiError(401, "token_invalid", "This token is unknown or was revoked.")
     secret = secret.strip()

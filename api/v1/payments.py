@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, jsonify
 
+from api.errors import ApiError
 from api.v1.access import reading
 from api.v1.lists import ListQuery, id_filter, listed, query
 from ledger.projections.crm import queries
@@ -23,6 +24,7 @@ class PaymentsQuery(ListQuery):
 def routes(blueprint: Blueprint) -> None:
     """Mount the routes."""
     blueprint.get("/payments")(list_payments)
+    blueprint.get("/payments/<payment_id>")(show_payment)
 
 
 def list_payments() -> Response:
@@ -31,6 +33,15 @@ def list_payments() -> Response:
     with reading() as caller:
         page = queries.page(caller.connection, queries.PAYMENTS, **asked)
         return listed(map(payment_json, page.rows), has_more=page.has_more)
+
+
+def show_payment(payment_id: str) -> Response:
+    """Return one payment."""
+    with reading() as caller:
+        row = queries.one(caller.connection, queries.PAYMENTS, payment_id)
+        if row is None:
+            raise ApiError(404, "not_found", f"There is no payment {payment_id!r}.")
+        return jsonify(payment_json(row))
 
 
 def payment_json(row: queries.Row) -> dict[str, Any]:

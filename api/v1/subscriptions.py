@@ -28,6 +28,8 @@ def routes(blueprint: Blueprint) -> None:
 def list_subscriptions() -> Response:
     """Return subscriptions, newest first."""
     asked = query(SubscriptionsQuery())
+    if asked.get("status") == "all":
+        del asked["status"]  # Stripe's word for what is the rule here
     with reading() as caller:
         page = queries.page(caller.connection, queries.SUBSCRIPTIONS, **asked)
         return listed(map(subscription_json, page.rows), has_more=page.has_more)

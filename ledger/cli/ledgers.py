@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from ledger.application import change_settings, ledger_names
+from ledger.application import change_settings, keep_mode, ledger_names
 from ledger.cli.context import Context, json_option, say_json, say_table
 from ledger.database.migrate import migrate
 from ledger.errors import SettingsInvalid
-from ledger.settings import DEFAULT_LEDGER, split_secrets, valid_ledger_name
+from ledger.settings import DEFAULT_LEDGER, split_secrets, valid_account, valid_ledger_name
 
 _mode = click.option("--mode", type=click.Choice(["test", "live"]), help="Which events count.")
 _account = click.option("--stripe-account", help="acct_…; others are set aside.")
@@ -79,6 +81,8 @@ def set_(
     if not changes:
         raise SettingsInvalid("Nothing to change was given; see `ledger ledgers set --help`.")
     with context.installation(writes=True) as opened:
+        if mode is not None:
+            keep_mode(opened.ledger(name), mode)
         change_settings(opened.ledger(name), changes)
     _say(name, "changed", as_json)
 
@@ -110,12 +114,16 @@ def _given(
     mode: str | None, account: str | None, secrets: str | None, public_url: str | None
 ) -> dict[str, str]:
     if secrets == "-":
-        secrets = click.prompt("Webhook signing secrets", hide_input=True)
+        secrets = (
+            click.prompt("Webhook signing secrets", hide_input=True)
+            if sys.stdin.isatty()
+            else sys.stdin.readline()
+        )
     if secrets is not None and not split_secrets(secrets):
         raise SettingsInvalid("--webhook-secrets holds no secret.")
     given = {
         "mode": mode,
-        "stripe_account": account,
+        "stripe_account": valid_account(account, "--stripe-account"),
         "webhook_secrets": secrets,
         "public_url": public_url,
     }

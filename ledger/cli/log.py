@@ -135,17 +135,26 @@ def verify(context: Context, export_to: Path | None, against: Path | None, as_js
             }
         )
     else:
-        _tell(found, exported, export_to)
+        _tell(found, kept, exported, export_to)
     if not found.is_clean:
         raise click.exceptions.Exit(1)
 
 
-def _tell(found: Verification, exported: int | None, export_to: Path | None) -> None:
+def _tell(
+    found: Verification,
+    kept: list[dict[str, Any]],
+    exported: int | None,
+    export_to: Path | None,
+) -> None:
     for one in found.findings:
         click.secho(f"{one.kind} at {one.position}: {one.detail}", fg="red")
     if found.is_clean and found.sealed_to:
         click.secho(f"Sealed and unchanged: 1 to {found.sealed_to}.", fg="green")
         click.echo(f"Chain ends in {found.head}")
+    if not found.last_position:
+        click.echo("The log is empty: there is nothing to verify yet.")
+    if found.is_clean and kept:
+        click.echo(f"All {len(kept)} exported seals are those of this log.")
     if found.unsealed:
         click.echo(
             f"Not sealed yet: {found.sealed_to + 1} to {found.last_position} "

@@ -12,6 +12,7 @@ import click
 import psycopg
 
 from ledger import tokens
+from ledger.application import keep_mode
 from ledger.bootstrap import Installation, installation
 from ledger.cli.context import Context, json_option, say_json
 from ledger.database import Database
@@ -25,6 +26,7 @@ from ledger.settings import DEFAULT_LEDGER
 logger = logging.getLogger("ledger.serve")
 
 DEFAULT_PORT = 8100
+BOOTSTRAP_LENGTH_MIN = 16
 WEB_STOP_SECONDS = 10  # for requests under way; less than what the supervisor waits
 NEW_LEDGERS_SECONDS = 5
 
@@ -92,9 +94,9 @@ def _refuse_taken_port(host: str, port: int) -> None:
 
 def _prepare(opened: Installation) -> None:
     ledger = opened.ledger(DEFAULT_LEDGER)
-    if secret := opened.settings.bootstrap_token:
-        with opened.database.connect(ledger.schema) as connection:
-            tokens.preset(connection, secret)
+    keep_mode(ledger, opened.settings.mode)
+    with opened.database.connect(ledger.schema) as connection:
+        tokens.preset(connection, opened.settings.bootstrap_token)
 
 
 def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
@@ -103,6 +105,15 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
     warnings = []
     if not ledger.settings.webhook_secrets:
         warnings.append("STRIPE_WEBHOOK_SECRET is not set: deliveries are refused until it is.")
+    secrets = ledger.settings.webhook_secrets
+    if not all(secret.startswith("whsec_") for secret in secrets):
+        warnings.append("STRIPE_WEBHOOK_SECRET: a signing secret of Stripe's begins with `whsec_`.")
+    bootstrap = opened.settings.bootstrap_token
+    if bootstrap and len(bootstrap) < BOOTSTRAP_LENGTH_MIN:
+        warnings.append("LEDGER_BOOTSTRAP_TOKEN is short enough to be guessed and has all scopes.")
+    with opened.database.connect(ledger.schema) as connection:
+        if bootstrap and tokens.find(connection, bootstrap) is None:
+            warnings.append("LEDGER_BOOTSTRAP_TOKEN was revoked; set another one.")
     if not is_confirmed_saved(opened.settings):
         warnings.append(
             f"The master key exists only in {key_file(opened.settings)}: copy it to a safe "
@@ -121,7 +132,7 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
     click.echo(f"Ledger `{told['ledger']}` ({told['mode']} mode) on {told['database']}")
     click.echo(f"  webhook   {told['webhook']}")
     click.echo(f"  API       {told['api']}")
-    click.echo("  It records and shows; it sends nothing to anybody.")
+    click.echo(f"  It records {told['mode']} events and shows them; it sends nothing to anybody.")
     for warning in warnings:
         click.echo(f"  ! {warning}")
 

@@ -113,7 +113,7 @@ def _invoice_line(verb: str) -> Sentence:
         invoice = _invoice(obj)
         total = invoice.total if invoice.total is not None else invoice.amount_due
         name = _invoice_name(invoice).replace("invoice", "Invoice", 1)
-        return f"{name} over {_money(total, invoice.currency)} {verb}."
+        return f"{name} for {_money(total, invoice.currency)} {verb}."
 
     return tell
 
