@@ -38,13 +38,15 @@ def page() -> str:
     """Return the page as it should be."""
     parts = [HEAD]
     for aggregate in AGGREGATES:
-        parts.append(f"\n## {aggregate.__name__}\n\n{aggregate.__doc__}\n")
+        parts.append(f"\n## {aggregate.__name__}\n\n{aggregate.__doc__}\n\n")
         parts.append("| Stripe type | event | stream of | read by | what it says |\n|-|-|-|-|-|\n")
         for fact in vars(aggregate).values():
             if isinstance(fact, type) and issubclass(fact, StripeFact):
-                says = (fact.__doc__ or "").partition(": ")[2] or fact.__doc__
+                says = fact.__doc__ or ""
+                if fact.stripe_type:
+                    says = says.partition(": ")[2]
                 stripe_type = f"`{fact.stripe_type}`" if fact.stripe_type else "–"
-                cells = (stripe_type, f"`{fact.TOPIC}`", fact.owner, readers(fact), str(says))
+                cells = (stripe_type, f"`{fact.TOPIC}`", fact.owner, readers(fact), says)
                 parts.append(f"| {' | '.join(cells)} |\n")
     return "".join(parts)
 

@@ -609,6 +609,21 @@ def test_a_refund_and_a_dispute_count_without_any_news_of_the_charge_in_any_orde
     assert {(one["disputed"], one["amount_refunded"]) for one in paid} == {(True, 5_000_000)}
 
 
+def test_a_refund_that_failed_after_its_charge_counted_it_counts_no_more(
+    ledger: Ledger, tell: Tell
+) -> None:
+    record(
+        ledger,
+        event("charge.refunded", charge(amount_refunded=5_000_000)),
+        refund("x", "ch_andi"),
+        event("refund.failed", {**refund("x", "ch_andi")["data"]["object"], "status": "failed"},
+              at=T0 + 3 * DAY),
+    )  # fmt: skip
+    project(ledger)
+
+    assert every(tell, "payments")[0]["amount_refunded"] == 0
+
+
 def test_what_went_back_is_unknown_where_neither_charge_nor_refund_was_told_of(
     ledger: Ledger, tell: Tell
 ) -> None:

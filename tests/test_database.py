@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pwd
 import shutil
@@ -14,7 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -228,6 +229,54 @@ def break_off(connections: list[psycopg.Connection[tuple[object, ...]]]) -> None
                 broken.shutdown(socket.SHUT_RDWR)
 
 
+def test_one_bad_event_in_a_batch_harms_none_of_the_others(ledger: Ledger) -> None:
+    bad = fact("evt_bad", data=b'{"too": "\\ud800"}')  # half a character: no text for PostgreSQL
+
+    async def submit() -> list[int | BaseException]:
+        committer = ledger.group_committer()
+        batch = [fact("evt_1"), bad, fact("evt_2"), *(fact(f"evt_n{n}") for n in range(400))]
+        answers = await asyncio.gather(
+            *(committer.submit(one) for one in batch), return_exceptions=True
+        )
+        await committer.close()
+        return answers
+
+    first, refused, second, *others = asyncio.run(submit())
+
+    assert isinstance(refused, psycopg.DataError)
+    assert isinstance(first, int)
+    assert isinstance(second, int)
+    assert sorted([first, second, *others]) == list(range(1, 403))  # type: ignore[type-var]
+
+
+def test_who_no_longer_waits_for_an_answer_stops_nobody_else(ledger: Ledger) -> None:
+    async def submit() -> list[int]:
+        committer = ledger.group_committer()
+        gone = asyncio.create_task(committer.submit(fact("evt_gone")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        answers = [await committer.submit(fact(id_)) for id_ in ("evt_1", "evt_2")]
+        await committer.close()
+        return answers
+
+    assert len(set(asyncio.run(submit()))) == 2
+    assert log_faults(ledger, ["evt_1", "evt_2"]) == []
+
+
+def test_a_batch_larger_than_a_sockets_buffer_is_sent_in_parts(ledger: Ledger) -> None:
+    body = json.dumps({"text": "x" * 60_000}).encode()
+
+    async def submit() -> list[int]:
+        committer = ledger.group_committer()
+        answers = await asyncio.gather(
+            *(committer.submit(fact(f"evt_{n}", data=body)) for n in range(200))
+        )
+        await committer.close()
+        return list(answers)
+
+    assert sorted(asyncio.run(submit())) == list(range(1, 201))
+
+
 # --- keys ---------------------------------------------------------------------------------------
 
 
@@ -394,6 +443,44 @@ def test_lock_files_that_a_dead_server_left_with_a_living_number_do_not_stop_the
     finally:
         sleeper.kill()
         sleeper.wait()
+
+
+def test_a_server_whose_backlog_is_full_is_there(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path)
+    folder = tmp_path / "postgres" / "socket"
+    folder.mkdir(parents=True)
+    assert not server.is_listening()
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(folder / ".s.PGSQL.5432"))
+        listener.listen(1)
+
+        assert all(server.is_listening() for _ in range(3))
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect(str(folder / ".s.PGSQL.5432"))
+        assert server.is_listening()
+        for one in waiting:
+            one.close()
+
+
+def test_settings_that_somebody_reset_are_made_again_and_no_data_is(home: Path) -> None:
+    (home / "postgres" / "data" / "postgresql.auto.conf").write_text("")
+
+    with running(home) as database, database.connect_as_owner() as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+
+
+def test_the_lock_files_of_a_living_server_stay(tmp_path: Path) -> None:
+    with running(tmp_path) as database:
+        assert database.server is not None
+        (tmp_path / "postgres" / "socket" / ".s.PGSQL.5432").unlink()  # it seems to be gone
+        assert not database.server.is_listening()
+        assert database.server._is_in_use()
+        pid = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGTERM)
 
 
 def has_account(name: str) -> bool:

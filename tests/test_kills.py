@@ -35,6 +35,7 @@ START_SECONDS = 60
 RECOVERY_SECONDS = 40
 PAUSE_SECONDS = 0.05
 CLIENTS = 6
+APPEND_PATIENCE_SECONDS = 60
 
 pytestmark = pytest.mark.skipif(
     not (PROC / "self" / "stat").exists(), reason="finds processes in /proc, which only Linux has"
@@ -377,6 +378,39 @@ def test_a_killed_postmaster_is_replaced_where_serve_adopts_its_orphans(tmp_path
         clients = survive(server, ["postmaster", "backend", "postmaster"], seed=3)
 
         assert_promise_kept(server, clients)
+
+
+def test_a_stopped_database_is_answered_503_in_time_and_nothing_is_lost(tmp_path: Path) -> None:
+    body = json.dumps(event("customer.updated", customer("cus_waiting"))).encode()
+    with serving(tmp_path / "home") as server:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=APPEND_PATIENCE_SECONDS)
+        for pid in (postmaster := server.postmaster(), *children_of(postmaster)):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            connection.request("POST", "/webhooks/stripe", body, signed(body))
+            assert connection.getresponse().status == 503
+            assert server.get("/healthz")[0] == 200
+        finally:
+            for pid in (postmaster, *children_of(postmaster)):
+                os.kill(pid, signal.SIGCONT)
+        assert eventually(server.is_ready, RECOVERY_SECONDS)
+        connection.close()
+        connection.request("POST", "/webhooks/stripe", body, signed(body))
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+def test_an_upload_that_never_ends_does_not_keep_the_database_running(tmp_path: Path) -> None:
+    with serving(tmp_path / "home") as server:
+        postmaster = server.postmaster()
+        with closing(socket.create_connection(("127.0.0.1", server.port))) as sender:
+            sender.sendall(
+                b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+            )
+            os.kill(server.pid, signal.SIGTERM)
+
+            assert eventually(lambda: not is_alive(server.pid), START_SECONDS)
+            assert eventually(lambda: not is_alive(postmaster), START_SECONDS)
 
 
 def test_the_database_stops_with_the_server_that_started_it(tmp_path: Path) -> None:

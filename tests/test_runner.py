@@ -52,8 +52,10 @@ def test_where_no_event_is_to_blame_it_stops_before_passing_over_more(
 ) -> None:
     record(ledger, *(event("customer.created", customer(f"cus_{n}")) for n in range(15)))
 
-    with pytest.raises(error):
-        Runner(ledger, [projection]).catch_up()
+    runner = Runner(ledger, [projection])
+    for _ in range(2):  # nor does it when it tries again
+        with pytest.raises(error):
+            runner.catch_up()
 
     with ledger.pool.connection() as connection:
         faults = connection.execute("SELECT count(*) FROM projection_faults").fetchone()
