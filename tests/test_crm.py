@@ -798,7 +798,7 @@ NEXT_TRY = T0 + 3 * DAY
 TOLD: list[tuple[str, Json, Json | None, str]] = [
     ("customer.created", customer(), None, "Became a customer."),
     ("customer.subscription.created", subscription(), None,
-     "Subscribed to price_monthly (100,000.00 IDR per month): active."),
+     "Subscribed to Bulanan (100,000.00 IDR per month): active."),
     ("customer.subscription.trial_will_end", subscription(trial_end=NEXT_TRY), None,
      "Trial ends on 04 Jan 2026."),
     ("invoice.finalized", invoice(status="open", number="A-1"), None,
@@ -853,7 +853,9 @@ def test_a_story_is_told_in_sentences_from_the_newest_on(ledger: Ledger, tell: T
 def test_a_change_of_price_is_told_with_both_prices(ledger: Ledger, tell: Tell) -> None:
     before = subscription()
     after = subscription()
-    after["items"]["data"][0]["price"] = price("price_yearly", unit_amount=90_000_000)
+    after["items"]["data"][0]["price"] = price(
+        "price_yearly", unit_amount=90_000_000, nickname=None
+    )
     after["items"]["data"][0]["price"]["recurring"]["interval"] = "year"
     changed = event("customer.subscription.updated", after, previous={"items": before["items"]})
     record(ledger, changed)
@@ -862,7 +864,7 @@ def test_a_change_of_price_is_told_with_both_prices(ledger: Ledger, tell: Tell) 
     (line,) = every(tell, "customers/cus_andi/timeline")
 
     assert line["sentence"] == (
-        "Subscription changed from price_monthly (100,000.00 IDR per month) "
+        "Subscription changed from Bulanan (100,000.00 IDR per month) "
         "to price_yearly (900,000.00 IDR per year)."
     )
 

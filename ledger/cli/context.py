@@ -104,7 +104,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
+        return f"{value:%F %T}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return str(value)

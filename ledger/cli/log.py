@@ -15,7 +15,7 @@ from ledger.aggregates.base import fold_objects
 from ledger.cli.context import ID, Context, json_option, say_json, say_table
 from ledger.errors import NotFound
 from ledger.facts import as_fact
-from ledger.log import Log
+from ledger.log import Log, RecordedEvent
 from ledger.log.log import prepare
 from ledger.log.seals import Verification, export, read_export
 from ledger.log.seals import verify as verify_log
@@ -47,10 +47,14 @@ def events(
     if as_json:
         say_json([history.as_json(event) for event in found])
         return
-    rows = [history.as_json(event) for event in found]
+    rows = [_row(event) for event in found]
     say_table(rows, ["position", "occurred_at", "stream", "type", "stripe_type", "stripe_event_id"])
     if has_more:
         click.echo(f"… older ones exist; --limit shows more than {limit}.")
+
+
+def _row(event: RecordedEvent) -> dict[str, Any]:
+    return {**history.as_json(event), "occurred_at": event.occurred_at}
 
 
 @click.command()
@@ -62,7 +66,10 @@ def show(context: Context, stream: str, as_json: bool) -> None:
     with context.ledger() as ledger, ledger.pool.connection() as connection:
         recorded = Log(connection).stream(stream)
     if not recorded:
-        raise NotFound(f"There is no stream {stream!r} in this ledger.")
+        raise NotFound(
+            f"There is no stream {stream!r} in this ledger. Streams are subscriptions (sub_…), "
+            "customers (cus_…) and `account`; `ledger events` shows which there are."
+        )
     states = fold_objects(as_fact(event) for event in recorded if event.topic in BY_TOPIC)
     told = [
         {
@@ -92,7 +99,7 @@ def show(context: Context, stream: str, as_json: bool) -> None:
         sure = "" if one["mark"] != "assumed" else " (assumed)"
         click.echo(f"  {one['object']} {one['id']}{status}{sure}, as of {one['as_of']:%F %T} UTC")
     click.echo()
-    rows = [history.as_json(event) for event in recorded]
+    rows = [_row(event) for event in recorded]
     say_table(rows, ["position", "occurred_at", "type", "stripe_type", "stripe_event_id"])
 
 

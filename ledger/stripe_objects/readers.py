@@ -52,6 +52,7 @@ def _item(item: Node) -> SubscriptionItem:
         id=text(item, "id"),
         price=facts.price_of(item),
         product=facts.product_of(item),
+        nickname=first(text(item, "price", "nickname"), text(item, "plan", "nickname")),
         quantity=facts.quantity_of(item),
         unit_amount=whole(terms, "unit_amount"),
         unit_amount_decimal=text(terms, "unit_amount_decimal"),

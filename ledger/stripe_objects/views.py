@@ -24,6 +24,7 @@ class SubscriptionItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     id: str | None = None
     price: str | None = None
     product: str | None = None
+    nickname: str | None = None
     quantity: int | None = None
     unit_amount: int | None = None
     unit_amount_decimal: str | None = None

@@ -46,7 +46,10 @@ def _plan(subscription: Subscription) -> str:
             else (f" every {item.interval_count} {item.interval}s" if item.interval else "")
         )
         count = f"{item.quantity} × " if item.quantity not in {None, 1} else ""
-        told.append(f"{count}{item.price or 'a price'}" + (f" ({amount}{every})" if amount else ""))
+        told.append(
+            f"{count}{item.nickname or item.price or 'a price'}"
+            + (f" ({amount}{every})" if amount else "")
+        )
     return ", ".join(told) or "no items"
 
 
