@@ -16,7 +16,7 @@ from granian._granian import RSGIProtocolClosed, RSGIProtocolError
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.test import run_wsgi_app
 
-from api.errors import ApiError, Problem, problem_of
+from api.errors import ApiError, problem_of
 from api.site import create_site
 from api.webhooks import PREFIX, Webhooks
 from ledger.bootstrap import Installation
@@ -29,6 +29,7 @@ BODY_MAX_BYTES = 1024 * 1024
 SITE_THREADS = 16
 BODY_SECONDS_MAX = 15.0  # less than a stop waits for requests under way
 TOO_LARGE = ApiError(413, "request_entity_too_large", "A request holds at most 1 MiB.")
+TOO_SLOW = ApiError(408, "request_timeout", "The body of the request did not arrive in time.")
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
@@ -51,15 +52,11 @@ class Front:
 
     async def _answer(self, scope: Scope, protocol: RSGIHTTPProtocol) -> Answer:
         try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
-                body = await _read(scope, protocol)
+            body = await _read(scope, protocol)
             if scope.path.startswith(PREFIX):
                 return await self._webhooks.answer(scope.method, scope.path, scope.headers, body)
             if scope.path == "/healthz":
                 return _alive(scope.method)
-        except TimeoutError:
-            problem = Problem(408, "request_timeout", "The body of the request did not arrive.")
-            return problem.status, problem.headers, problem.body
         except (RSGIProtocolClosed, RSGIProtocolError):
             raise
         except Exception as error:  # noqa: BLE001 — every error has its answer
@@ -83,7 +80,15 @@ def _alive(method: str) -> Answer:
 
 
 async def _read(scope: Scope, protocol: RSGIHTTPProtocol) -> bytes:
-    """Return the body of a request; raise ApiError 413 if it is larger than any that is taken."""
+    """Return the body of a request; raise ApiError 413 if it is too large, 408 if it is too slow."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await _read_all(scope, protocol)
+    except TimeoutError:
+        raise TOO_SLOW from None
+
+
+async def _read_all(scope: Scope, protocol: RSGIHTTPProtocol) -> bytes:
     headers = scope.headers
     length = headers.get("content-length")
     if length is not None:
