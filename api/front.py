@@ -80,7 +80,7 @@ def _alive(method: str) -> Answer:
 
 
 async def _read(scope: Scope, protocol: RSGIHTTPProtocol) -> bytes:
-    """Return the body of a request; raise ApiError 413 if it is too large, 408 if it is too slow."""
+    """Return the body of a request; raise ApiError 413 if it is too large, 408 if too slow."""
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
             return await _read_all(scope, protocol)
