@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import dataclass, field
 
 import psycopg
@@ -16,6 +17,7 @@ from ledger.errors import DatabaseUnavailable, LedgerError, LedgerUnknown, NotFo
 logger = logging.getLogger("ledger.api")
 
 RETRY_AFTER_SECONDS = "5"
+WARN_SECONDS = 1.0
 
 
 class ApiError(Exception):
@@ -100,7 +102,7 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 — a line for eac
         case HTTPException():
             return _of_http(error)
         case DatabaseUnavailable() | psycopg.OperationalError() | psycopg.InterfaceError():
-            logger.warning("database unavailable: %s", type(error).__name__)
+            _warn_of_database(error)
             return Problem(
                 503,
                 "database_unavailable",
@@ -120,6 +122,28 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 — a line for eac
     place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
     logger.error("unexpected %s at %s", type(error).__name__, place)
     return Problem(500, "unexpected", "The ledger failed to answer; its log says where.")
+
+
+def _warn_of_database(error: Exception) -> None:
+    """Log that the database is away, once a second: a full disk shall not get fuller by it."""
+    if time.monotonic() >= _warned.again_at:
+        _warned.again_at = time.monotonic() + WARN_SECONDS
+        logger.warning("database unavailable: %s: %s", type(error).__name__, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Return PostgreSQL's own words; those of a driver may quote parameters."""
+    cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+    told = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    return told or "no connection"
+
+
+@dataclass
+class _Warned:
+    again_at: float = 0.0
+
+
+_warned = _Warned()
 
 
 def _of_http(error: HTTPException) -> Problem:

@@ -151,7 +151,9 @@ def _tell(answer: asyncio.Future[int], error: Exception) -> None:
 
 
 def _unavailable(error: Exception) -> DatabaseUnavailable:
-    return DatabaseUnavailable(f"PostgreSQL cannot append: {error or type(error).__name__}")
+    made = DatabaseUnavailable(f"PostgreSQL cannot append: {error or type(error).__name__}")
+    made.__cause__ = error
+    return made
 
 
 def _is_of_the_event(error: Exception) -> bool:
