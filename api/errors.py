@@ -112,6 +112,13 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 — a line for eac
             return Problem(404, "not_found", str(error))
         case RequestInvalid():
             return Problem(400, "request_invalid", str(error))
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+            logger.warning("the views are of another version: %s", _reason(error))
+            return Problem(
+                503,
+                "views_rebuilding",
+                "The read models are being rebuilt for this release. Nothing is lost; try again.",
+            )
         case LedgerError():
             logger.error("%s: %s", type(error).__name__, error)
             return Problem(503, "ledger_unusable", str(error))

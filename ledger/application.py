@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ WAKE_CHANNEL = "ledger_appended"
 WAKE_INTERVAL_SECONDS = 0.05
 REFRESH_SECONDS = 1.0
 APPEND_LOCK_SECONDS_MAX = 15  # who gave up waiting shall leave no session behind that goes on
-SETTING_NAMES = ("mode", "stripe_account", "webhook_secrets", "public_url")
+SETTING_NAMES = ("mode", "stripe_account", "webhook_secrets", "public_url", "api_key", "demo_start")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,14 @@ class LedgerSettings:
     stripe_account: str | None
     webhook_secrets: tuple[str, ...]
     public_url: str | None
+    api_key: str | None = field(default=None, repr=False)
+    api_base: str | None = None
+    demo_start: str | None = None
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether what happens here is made up: then nothing may ever be sent to anybody."""
+        return self.demo_start is not None
 
 
 class Ledger:
@@ -184,8 +192,12 @@ class Ledger:
                 connection.execute("SELECT erase_subjects(%s)", [subjects])
                 (position,) = Log(connection).append([erased])
         self.keys.forget(subjects)
-        self._appended.set()
+        self.announce()
         return position
+
+    def announce(self) -> None:
+        """Tell workers that something was appended by another way than the intake."""
+        self._appended.set()
 
     def refresh_secrets(self) -> None:
         """Read the signing secrets again, once a second at most.
@@ -251,13 +263,22 @@ def keep_mode(ledger: Ledger, mode: str) -> None:
     """
     with ledger.pool.connection() as connection:
         kept = _read_settings(connection, ledger.master).get("mode", mode)
-        if kept != mode and connection.execute("SELECT 1 FROM object_versions LIMIT 1").fetchone():
+        if kept != mode and _has_recorded(connection):
             raise SettingsInvalid(
                 f"Ledger {ledger.name!r} has recorded {kept} events; it cannot go on in {mode} "
                 "mode. Keep that mode, or record the other one in a ledger of its own: `ledger "
                 f"ledgers add NAME --mode {mode}`, or another LEDGER_HOME or database."
             )
     change_settings(ledger, {"mode": mode})
+
+
+def _has_recorded(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
+    """Return whether there are events that count, not only such as were set aside."""
+    found = connection.execute(
+        "SELECT 1 FROM events WHERE stripe_event_id IS NOT NULL"
+        " AND NOT (topic = 'Account.StripeEventNoted' AND data -> '_ledger' ? 'set_aside') LIMIT 1"
+    )
+    return found.fetchone() is not None
 
 
 def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> LedgerSettings:
@@ -268,6 +289,8 @@ def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> L
             settings.stripe_account,
             settings.webhook_secrets,
             settings.public_url,
+            settings.api_key,
+            settings.api_base,
         )
     return LedgerSettings(
         name,
@@ -275,6 +298,9 @@ def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> L
         own.get("stripe_account") or None,
         split_secrets(own.get("webhook_secrets", "")),
         own.get("public_url") or None,
+        own.get("api_key") or None,
+        settings.api_base,
+        own.get("demo_start") or None,
     )
 
 

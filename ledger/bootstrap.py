@@ -10,7 +10,8 @@ from time import monotonic
 from ledger.application import Ledger, ledger_names, open_ledger
 from ledger.clock import Clock
 from ledger.database import Database, open_database
-from ledger.database.migrate import migrate
+from ledger.database import migrate as migrations
+from ledger.projections import PROJECTIONS, generations
 from ledger.settings import DEFAULT_LEDGER, Settings
 
 NAMES_SECONDS = 1.0
@@ -68,6 +69,18 @@ class Installation:
         for ledger in self._open.values():
             ledger.close()
         self.database.close()
+
+
+def migrate(database: Database, new_ledger: str = DEFAULT_LEDGER) -> list[str]:
+    """Bring every schema up to date and give each projection its tables; return what was done.
+
+    Tables that another version of a projection made stay: they are read until they are rebuilt.
+    """
+    return migrations.migrate(
+        database,
+        new_ledger,
+        lambda owner, schema: generations.ensure_live(owner, schema, PROJECTIONS),
+    )
 
 
 @contextmanager

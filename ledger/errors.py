@@ -35,6 +35,10 @@ class VersionConflict(LedgerError):
     """The stream has moved on since the decision was made."""
 
 
+class EventUnknown(LedgerError):
+    """A stream holds an event of a newer release."""
+
+
 class NotMigrated(LedgerError):
     """The database is not up to date with this release."""
 

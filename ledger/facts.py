@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ledger.aggregates import BY_TOPIC, StripeFact
 from ledger.log import RecordedEvent
+from ledger.log.evolution import upcast
 
 
 def as_fact(event: RecordedEvent) -> StripeFact:
@@ -20,5 +22,10 @@ def as_fact(event: RecordedEvent) -> StripeFact:
         customer_id=event.customer_id,
         object_id=event.object_id,
         stripe_event_id=event.stripe_event_id,
-        data=event.data,
+        data=event.data if BY_TOPIC[event.topic].stripe_type else _ours(event),
     )
+
+
+def _ours(event: RecordedEvent) -> dict[str, Any]:
+    """Return the body of an event that we wrote, in the present shape of its class."""
+    return upcast(BY_TOPIC[event.topic], dict(event.data))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from ledger import completeness
 from ledger.aggregates import Account
 from ledger.privacy.master import is_confirmed_saved, key_file
 from ledger.settings import DEFAULT_LEDGER
@@ -30,7 +31,7 @@ _COUNTS = {
     "set_aside": "SELECT count(*) FROM events"
     " WHERE topic = 'Account.StripeEventNoted' AND data -> '_ledger' ? 'set_aside'",
     "projection_faults": "SELECT count(*) FROM projection_faults",
-    "provisional_seconds": "SELECT count(*) FROM object_versions WHERE mark = 'assumed'",
+    "provisional_seconds": "SELECT count(*) FROM facts WHERE mark = 'assumed'",
     "erased_subjects": "SELECT count(*) FROM subject_keys WHERE wrapped_key IS NULL",
 }
 
@@ -55,6 +56,7 @@ def status(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         "object": "status",
         "ledger": ledger.name,
         "mode": ledger.settings.mode,
+        "demo": ledger.settings.is_demo,
         "log": {"position": last, "sealed_to": sealed},
         "projections": {
             name: {"position": position, "lag_events": last - position}
@@ -62,6 +64,7 @@ def status(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         },
         "lag_events": last - behind,
         "lag_seconds": round(float(waiting[0]), 3) if waiting else 0.0,
+        "completeness": completeness.status(connection),
         "counts": {name: _scalar(connection, query) for name, query in _COUNTS.items()},
         "deliveries": {
             "duplicate": deliveries.get("duplicate", 0),
@@ -120,6 +123,8 @@ def warnings(settings: Settings, ledger: Ledger, connection: Connection) -> list
             f"{counts['set_aside']} events were of the other mode or of a foreign account: "
             "recorded, but in no view. If they should count, check the ledger's mode and account.",
         )
+    if (compared := state["completeness"]) and compared["error"]:
+        warn("comparison_failed", f"The last comparison with Stripe's list: {compared['error']}")
     if counts["projection_faults"]:
         warn(
             "projection_faults",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from msgspec.structs import replace
 from psycopg.rows import class_row
 
 from ledger.log import Log, RecordedEvent
 from ledger.log.log import COLUMNS
+from ledger.moments import PRESENT, Moment
 from ledger.privacy.keys import KeyRing, opened, subject_of, whole
 from ledger.stripe_objects.fields import nested, text
 
@@ -18,12 +20,26 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Filter:
-    """Which events; None means any. `type` is a topic of ours or a Stripe type."""
+    """Which events, as of which moment; None means any. `type` is a topic or a Stripe type."""
 
     stream: str | None = None
     customer: str | None = None
     type: str | None = None
     stripe_event_id: str | None = None
+    moment: Moment = PRESENT
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is asked for, by the names of `_CONDITIONS`."""
+        asked = {
+            "stream": self.stream,
+            "customer": self.customer,
+            "type": self.type,
+            "stripe_event_id": self.stripe_event_id,
+            "as_of": self.moment.as_of,
+            "known_at": self.moment.known_at,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 _CONDITIONS = {
@@ -33,6 +49,8 @@ _CONDITIONS = {
     " UNION SELECT position FROM events WHERE stream = %(customer)s)",
     "type": "(topic = %(type)s OR data ->> 'type' = %(type)s)",
     "stripe_event_id": "stripe_event_id = %(stripe_event_id)s",
+    "as_of": "occurred_at <= %(as_of)s",
+    "known_at": "position <= %(known_at)s",
 }
 
 
@@ -48,7 +66,7 @@ def select(
 
     `before` and `after` are positions; with `after` alone the page starts right behind it.
     """
-    parameters = {name: value for name, value in vars(chosen).items() if value is not None}
+    parameters = chosen.parameters
     conditions = [_CONDITIONS[name] for name in parameters]
     if before is not None:
         conditions.append("position < %(before)s")

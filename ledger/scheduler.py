@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from ledger.application import Ledger
+from ledger.completeness import keep_complete
+from ledger.errors import LedgerError
 from ledger.log.seals import seal
 
 Jobs = BackgroundScheduler
@@ -23,6 +25,7 @@ class Job:
     name: str
     every_seconds: int
     work: Callable[[Ledger], object]
+    at_start: bool = False
 
 
 def seal_log(ledger: Ledger) -> None:
@@ -31,7 +34,10 @@ def seal_log(ledger: Ledger) -> None:
         seal(connection)
 
 
-JOBS: tuple[Job, ...] = (Job("seal the log", 30, seal_log),)
+JOBS: tuple[Job, ...] = (
+    Job("seal the log", 30, seal_log),
+    Job("compare with Stripe's list of events", 300, keep_complete, at_start=True),
+)
 
 
 def scheduler() -> BackgroundScheduler:
@@ -50,6 +56,7 @@ def add_jobs(running: BackgroundScheduler, ledger: Ledger) -> None:
             "interval",
             args=[job, ledger],
             seconds=job.every_seconds,
+            **({"next_run_time": ledger.clock.now()} if job.at_start else {}),
             max_instances=1,
             coalesce=True,
             misfire_grace_time=None,
@@ -59,5 +66,7 @@ def add_jobs(running: BackgroundScheduler, ledger: Ledger) -> None:
 def _run(job: Job, ledger: Ledger) -> None:
     try:
         job.work(ledger)
+    except LedgerError as error:
+        logger.error("%s of %s: %s", job.name, ledger.name, error)
     except Exception as error:  # noqa: BLE001 — the next round tries again
         logger.error("%s of %s failed: %s", job.name, ledger.name, type(error).__name__)

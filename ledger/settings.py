@@ -28,6 +28,8 @@ class Settings:
     bootstrap_token: str | None = field(default=None, repr=False)
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     stripe_account: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    api_base: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -49,6 +51,8 @@ class Settings:
             bootstrap_token=_bootstrap_token(text("LEDGER_BOOTSTRAP_TOKEN")),
             webhook_secrets=split_secrets(environ.get("STRIPE_WEBHOOK_SECRET", "")),
             stripe_account=valid_account(text("STRIPE_ACCOUNT"), "STRIPE_ACCOUNT"),
+            api_key=valid_api_key(text("STRIPE_API_KEY"), mode, "STRIPE_API_KEY"),
+            api_base=_api_base(text("STRIPE_API_BASE")),
         )
 
 
@@ -62,6 +66,8 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_BOOTSTRAP_TOKEN": "an API token with all scopes, for automation",
     "STRIPE_WEBHOOK_SECRET": "`whsec_…`, several separated by commas while one is being rolled",
     "STRIPE_ACCOUNT": "`acct_…`: events that bear another account are set aside; unset: any",
+    "STRIPE_API_KEY": "a restricted key that may read events: what never arrived is fetched",
+    "STRIPE_API_BASE": "another address for Stripe's API; for tests with a Stripe of your own",
 }
 
 
@@ -95,6 +101,25 @@ def valid_account(text: str | None, where: str) -> str | None:
     if text is not None and not re.fullmatch(r"acct_[A-Za-z0-9_]+", text):
         raise SettingsInvalid(f"{where} is {text!r}; a Stripe account looks like acct_1AbC….")
     return text
+
+
+def valid_api_key(text: str | None, mode: str | None, where: str) -> str | None:
+    """Return the key, or raise SettingsInvalid: one of the other mode sees other events."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"(sk|rk)_(test|live)_[A-Za-z0-9]+", text):
+        raise SettingsInvalid(f"{where} is no secret key of Stripe's (sk_… or rk_…).")
+    if mode is not None and text.split("_")[1] != mode:
+        raise SettingsInvalid(
+            f"{where} is a key of {text.split('_')[1]} mode, but this ledger is of {mode} mode."
+        )
+    return text
+
+
+def _api_base(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"https?://[^\s?#]+", text):
+        raise SettingsInvalid(f"STRIPE_API_BASE is {text!r}; it must be an http(s) address.")
+    return text.rstrip("/") if text else None
 
 
 def _public_url(text: str | None) -> str | None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from ledger.aggregates import AGGREGATES, StripeFact
-from ledger.projections.crm.rows import NOT_PROJECTED
+from ledger.projections.crm.facts import NOT_PROJECTED
 from ledger.projections.crm.sentences import SENTENCES
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"

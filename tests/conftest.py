@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from psycopg import sql
 from werkzeug.test import Client
 
 from ledger.application import Ledger, change_settings, ledger_names
-from ledger.bootstrap import Installation
+from ledger.bootstrap import Installation, migrate
 from ledger.database import Database, open_database
-from ledger.database.migrate import migrate
+from ledger.projections import Crm, generations
 from ledger.settings import Settings
 from tests.client import front_client
 from tests.facts import SECRET
@@ -78,19 +78,38 @@ _shelf: list[str] = []
 
 def empty(ledger: Ledger) -> None:
     """Remove everything from a ledger, which only a superuser can who switches triggers off."""
+    _truncate(ledger, TABLES)
+    with ledger.database.connect_as_owner() as connection, connection.transaction():
+        for beside in (generations.following(ledger, Crm), generations.former(ledger, Crm)):
+            generations.drop(connection, beside)
+
+
+def empty_views(ledger: Ledger) -> None:
+    """Remove the read models, so that projecting starts at the log's beginning."""
+    _truncate(ledger, VIEWS)
+
+
+def _truncate(ledger: Ledger, tables: Iterable[str]) -> None:
     with ledger.database.connect_as_owner() as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute(
             sql.SQL("TRUNCATE {}").format(
-                sql.SQL(", ").join(sql.Identifier(ledger.schema, table) for table in TABLES)
+                sql.SQL(", ").join(sql.Identifier(ledger.schema, table) for table in tables)
             )
+        )
+        bookmarks = sql.Identifier(ledger.schema, "bookmarks")
+        connection.execute(
+            sql.SQL("DELETE FROM {} WHERE projection <> %s").format(bookmarks), [Crm.name]
+        )
+        connection.execute(
+            sql.SQL("UPDATE {} SET position = 0, version = %s").format(bookmarks), [Crm.version]
         )
 
 
+VIEWS = (*Crm.tables, "projection_faults")
 TABLES = (
-    "events", "subject_keys", "seals", "settings", "api_tokens", "delivery_counts", "bookmarks",
-    "projection_faults", "object_versions", "links", "owners", "customers", "customer_search",
-    "payments", "timeline",
+    "events", "subject_keys", "seals", "settings", "api_tokens", "delivery_counts",
+    "rebuilds", "rebuild_tasks", "completeness", *VIEWS,
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from ledger.log import Log, RecordedEvent
 from ledger.projections import Crm, Runner
 from ledger.projections.crm.queries import contacts
 from ledger.stripe_objects.readers import view_of
-from tests.conftest import TABLES, empty
+from tests.conftest import TABLES, empty, empty_views
 from tests.facts import (
     T0,
     Json,
@@ -40,10 +40,7 @@ from tests.facts import (
     subscription,
 )
 
-VIEWS = (
-    "object_versions", "links", "owners", "customers", "payments", "timeline", "customer_search",
-    "projection_faults",
-)  # fmt: skip
+VIEWS = (*Crm.tables, "timeline", "projection_faults")
 OF_ARRIVAL = frozenset({"position", "recorded_at", "contact_position"})
 Models = dict[str, list[str]]
 
@@ -289,7 +286,7 @@ def untruths(ledger: Ledger) -> list[str]:
     with ledger.pool.connection() as connection:
         states: dict[str, Json] = dict(
             connection.execute(
-                "SELECT canonical ->> 'id', canonical FROM object_versions WHERE is_current"
+                "SELECT canonical ->> 'id', canonical FROM current_objects"
             ).fetchall()
         )
         owners: dict[str, str] = dict(
@@ -428,7 +425,7 @@ def test_two_workers_at_once_give_the_views_that_one_gives(
     record(ledger, *story())
     Runner(ledger, [projection], batch_events=7).catch_up()
     alone = read_models(ledger, without=frozenset())
-    truncate_views(ledger)
+    empty_views(ledger)
 
     runners = [Runner(ledger, [projection], batch_events=7) for _ in range(2)]
     with ThreadPoolExecutor(2) as workers:
@@ -438,16 +435,5 @@ def test_two_workers_at_once_give_the_views_that_one_gives(
 
 
 def rebuild(ledger: Ledger, batch_events: int) -> None:
-    truncate_views(ledger)
+    empty_views(ledger)
     project(ledger, batch_events)
-
-
-def truncate_views(ledger: Ledger) -> None:
-    with ledger.database.connect_as_owner() as connection:
-        connection.execute(
-            sql.SQL("TRUNCATE {}").format(
-                sql.SQL(", ").join(
-                    sql.Identifier(ledger.schema, table) for table in (*VIEWS, "bookmarks")
-                )
-            )
-        )

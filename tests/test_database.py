@@ -32,11 +32,10 @@ from psycopg.conninfo import make_conninfo
 
 from ledger import history
 from ledger.application import Ledger, open_ledger
-from ledger.bootstrap import Installation, installation
+from ledger.bootstrap import Installation, installation, migrate
 from ledger.clock import utc
 from ledger.database import Database
 from ledger.database.embedded import EmbeddedServer
-from ledger.database.migrate import migrate
 from ledger.errors import DatabaseUnsuitable, VersionConflict
 from ledger.intake.committer import GroupCommitter
 from ledger.log import Log, NewEvent

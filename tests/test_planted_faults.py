@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -11,11 +11,12 @@ import pytest
 from psycopg import sql
 
 from ledger.application import Ledger
-from ledger.bootstrap import Installation
-from ledger.database.migrate import migrate, schema_of
+from ledger.bootstrap import Installation, migrate
+from ledger.database.migrate import schema_of
 from ledger.privacy.clear import CLEAR
 from ledger.projections import Projection, Runner
-from ledger.projections.crm.rows import Rows
+from ledger.projections.crm.facts import Row
+from ledger.projections.crm.settle import Settlement
 from ledger.stripe_objects.order import Fact, Settled
 from tests.facts import record
 from tests.test_convergence import (
@@ -80,16 +81,11 @@ def untruths_told(ledger: Ledger, seed: int) -> list[str]:
     return untruths(ledger)
 
 
-def last_to_arrive(connection: Connection, rows: Rows, _: Mapping[int, dict[str, Any]]) -> None:
-    for row in rows.versions:
-        connection.execute(
-            "UPDATE object_versions SET is_current = false WHERE object_id = %s AND is_current",
-            [row.object_id],
-        )
-        connection.execute(
-            "UPDATE object_versions SET is_current = true, mark = 'clear' WHERE position = %s",
-            [row.position],
-        )
+def last_to_arrive(_: Connection, rows: Iterable[Row], __: Mapping[int, Any]) -> Settlement:
+    current = {row.object_id: row for row in rows}
+    for row in current.values():
+        row.mark = "clear"
+    return Settlement(current=[*current.values()])
 
 
 def test_the_last_writer_winning_makes_the_views_depend_on_arrival(

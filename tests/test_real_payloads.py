@@ -277,7 +277,7 @@ def test_a_charge_that_failed_collected_nothing(apart: tuple[Ledger, Tell]) -> N
     with apart[0].pool.connection() as connection:
         failed = connection.execute(
             "SELECT count(*), sum((canonical ->> 'amount_received')::numeric)"
-            " FROM object_versions WHERE type = 'charge.failed'"
+            " FROM facts WHERE type = 'charge.failed'"
         ).fetchone()
 
     assert failed is not None
@@ -316,7 +316,7 @@ def states(ledger: Ledger) -> dict[str, tuple[Json, str]]:
     """Return what each object is now, and how sure that is."""
     with ledger.pool.connection() as connection:
         rows = connection.execute(
-            "SELECT object_id, canonical, mark FROM object_versions WHERE is_current"
+            "SELECT object_id, canonical, mark FROM objects JOIN facts USING (object_id, position)"
         ).fetchall()
     return {object_id: (canonical, mark) for object_id, canonical, mark in rows}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +14,14 @@ from flask import request
 
 from api.context import current_installation
 from api.errors import ApiError
+from api.v1.lists import AFTER_POSITION
 from ledger import tokens
 from ledger.application import Ledger
 from ledger.errors import LedgerUnknown
 from ledger.log.log import prepare
+
+WAIT_SECONDS_MAX = 5.0
+LOOK_AGAIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -55,4 +61,26 @@ def reading() -> Iterator[Caller]:
             raise unknown
         if not token.may("read"):
             raise ApiError(403, "scope_missing", "This token may not read.")
+        if (asked := request.args.get(AFTER_POSITION)) is not None:
+            _wait_for(connection, asked)
         yield Caller(ledger, token, connection)
+
+
+def _wait_for(connection: psycopg.Connection[tuple[Any, ...]], asked: str) -> None:
+    """Return when the views have seen this position: who has just written can read it back.
+
+    Raises ApiError 400 for what is no position, 503 if it takes too long.
+    """
+    if not re.fullmatch(r"\d{1,18}", asked):
+        raise ApiError(400, "parameter_invalid", f"`{AFTER_POSITION}`: not a position of the log.")
+    give_up_at = time.monotonic() + WAIT_SECONDS_MAX
+    while True:
+        row = connection.execute("SELECT min(position) FROM bookmarks").fetchone()
+        reached = (row and row[0]) or 0
+        if reached >= int(asked):
+            return
+        if time.monotonic() >= give_up_at:
+            raise ApiError(
+                503, "views_behind", f"The views are at {reached}, not at {asked} yet; try again."
+            )
+        time.sleep(LOOK_AGAIN_SECONDS)

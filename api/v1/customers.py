@@ -10,8 +10,10 @@ from marshmallow import fields, validate
 from api.errors import ApiError
 from api.v1.access import Caller, reading
 from api.v1.lists import ListQuery, PageQuery, listed, query, text_filter
+from api.v1.moments import AtMoment, moment_asked, not_found, told
 from api.v1.subscriptions import subscription_json
-from ledger.projections.crm import queries
+from ledger.moments import Moment
+from ledger.projections.crm import past, queries
 from ledger.stripe_objects.contacts import Contact
 
 STATUSES = (
@@ -19,7 +21,7 @@ STATUSES = (
 )  # fmt: skip
 
 
-class CustomersQuery(ListQuery):
+class CustomersQuery(ListQuery, AtMoment):
     """Filters of the customer list."""
 
     status = fields.String(validate=validate.OneOf(STATUSES))
@@ -28,7 +30,7 @@ class CustomersQuery(ListQuery):
     search = text_filter(data_key="query")
 
 
-class StoryQuery(PageQuery):
+class StoryQuery(PageQuery, AtMoment):
     """A story is paged by its events' positions."""
 
     starting_after = fields.Integer(validate=validate.Range(min=0, max=2**63 - 1))
@@ -53,26 +55,31 @@ def list_customers() -> Response:
         found = queries.search_filter(
             caller.ledger.master.derive("search"), email=email, query=text
         )
-        page = queries.page(caller.connection, queries.CUSTOMERS, found=found, **asked)
+        moment = moment_asked(caller, asked)
+        page = past.page(caller.connection, queries.CUSTOMERS, moment, found=found, **asked)
         known = _contacts(caller, page.rows)
         return listed(
             (customer_json(row, known.get(row["id"]), caller) for row in page.rows),
             has_more=page.has_more,
+            **told(moment),
         )
 
 
 def show_customer(customer_id: str) -> Response:
     """Return one customer with their subscriptions."""
+    asked = query(AtMoment())
     with reading() as caller:
-        row = _customer(caller, customer_id)
+        moment = moment_asked(caller, asked)
+        row = _customer(caller, customer_id, moment)
         known = _contacts(caller, [row])
-        subscriptions = queries.page(
-            caller.connection, queries.SUBSCRIPTIONS, limit=100, customer=customer_id
+        subscriptions = past.page(
+            caller.connection, queries.SUBSCRIPTIONS, moment, limit=100, customer=customer_id
         )
         return jsonify(
             {
                 **customer_json(row, known.get(customer_id), caller),
                 "subscriptions": [subscription_json(one) for one in subscriptions.rows],
+                **told(moment),
             }
         )
 
@@ -81,10 +88,12 @@ def list_timeline(customer_id: str) -> Response:
     """Return what happened to a customer, in sentences, each linked to its event."""
     asked = query(StoryQuery())
     with reading() as caller:
-        _customer(caller, customer_id)
+        moment = moment_asked(caller, asked)
+        _customer(caller, customer_id, moment)
         story = queries.story(
             caller.connection,
             customer_id,
+            moment,
             limit=asked["limit"],
             after=asked.get("starting_after"),
         )
@@ -105,12 +114,13 @@ def list_timeline(customer_id: str) -> Response:
                 for line in story.rows
             ),
             has_more=story.has_more,
+            **told(moment),
         )
 
 
 def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> dict[str, Any]:
     """Return a customer; contact details only to those who may see them."""
-    told: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "id": row["id"],
         "object": "customer",
         "created": int(row["created"].timestamp()),
@@ -126,14 +136,14 @@ def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> 
     }
     if caller.sees_personal:
         contact = contact or Contact()
-        told.update(name=contact.name, email=contact.email, phone=contact.phone)
-    return told
+        shown.update(name=contact.name, email=contact.email, phone=contact.phone)
+    return shown
 
 
-def _customer(caller: Caller, customer_id: str) -> queries.Row:
-    row = queries.one(caller.connection, queries.CUSTOMERS, customer_id)
+def _customer(caller: Caller, customer_id: str, moment: Moment) -> queries.Row:
+    row = past.one(caller.connection, queries.CUSTOMERS, customer_id, moment)
     if row is None:
-        raise ApiError(404, "not_found", f"This ledger has never seen a customer {customer_id!r}.")
+        raise not_found("customer", customer_id, moment)
     return row
 
 

@@ -9,14 +9,15 @@ from marshmallow import fields, validate
 
 from api.errors import ApiError
 from api.v1.access import Caller, reading
-from api.v1.lists import PageQuery, id_filter, listed, query
+from api.v1.lists import PageQuery, Query, id_filter, listed, query
+from api.v1.moments import AtMoment, moment_asked, told
 from ledger import history
 from ledger.log import RecordedEvent
 
 POSITION_MAX = 2**63 - 1
 
 
-class EventsQuery(PageQuery):
+class EventsQuery(PageQuery, AtMoment):
     """Filters of the event list; its cursors are positions."""
 
     starting_after = fields.Integer(validate=validate.Range(min=0, max=POSITION_MAX))
@@ -37,6 +38,7 @@ def list_events() -> Response:
     """Return events, newest first, or those after `ending_before`."""
     asked = query(EventsQuery())
     with reading() as caller:
+        moment = moment_asked(caller, asked)
         found, has_more = history.select(
             caller.connection,
             history.Filter(
@@ -44,16 +46,18 @@ def list_events() -> Response:
                 customer=asked.get("customer"),
                 type=asked.get("type"),
                 stripe_event_id=asked.get("stripe_event_id"),
+                moment=moment,
             ),
             limit=asked["limit"],
             before=asked.get("starting_after"),
             after=asked.get("ending_before"),
         )
-        return listed((_told(one, caller) for one in found), has_more=has_more)
+        return listed((_told(one, caller) for one in found), has_more=has_more, **told(moment))
 
 
 def show_event(position: int) -> Response:
     """Return one event by its position."""
+    query(Query())
     if position > POSITION_MAX:
         raise ApiError(404, "not_found", f"There is no event at position {position}.")
     with reading() as caller:

@@ -9,10 +9,12 @@ from typing import Any
 from flask import Response, jsonify, request
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from api.errors import ApiError
 from ledger.ids import ID_PATTERN
 
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 100
+AFTER_POSITION = "after_position"
 
 
 class _NoNul(validate.Validator):
@@ -32,17 +34,21 @@ def text_filter(**options: Any) -> fields.String:
     return fields.String(validate=[_NoNul(), validate.Length(min=1, max=500)], **options)
 
 
-class PageQuery(Schema):
-    """The parameters of every list."""
-
-    limit = fields.Integer(
-        load_default=LIMIT_DEFAULT, validate=validate.Range(min=1, max=LIMIT_MAX)
-    )
+class Query(Schema):
+    """The parameters of a request that takes none of its own."""
 
     class Meta:
         """An unknown parameter is an error: a misspelt filter must not look like an answer."""
 
         unknown = RAISE
+
+
+class PageQuery(Query):
+    """The parameters of every list."""
+
+    limit = fields.Integer(
+        load_default=LIMIT_DEFAULT, validate=validate.Range(min=1, max=LIMIT_MAX)
+    )
 
 
 class ListQuery(PageQuery):
@@ -53,13 +59,24 @@ class ListQuery(PageQuery):
 
 
 def query(schema: Schema) -> dict[str, Any]:
-    """Return the request's parameters, checked; raise ValidationError naming the wrong one."""
-    loaded: dict[str, Any] = schema.load(request.args.to_dict())
+    """Return the request's parameters, checked; raise ValidationError naming the wrong one.
+
+    `after_position` is no parameter of any one request: see `access.reading`.
+    """
+    given = {name: value for name, value in request.args.items() if name != AFTER_POSITION}
+    if past := given.keys() & {"as_of", "known_at"} - schema.fields.keys():
+        raise ApiError(
+            400,
+            "past_not_kept",
+            f"`{min(past)}` cannot be asked here: customers, subscriptions, invoices, streams,"
+            " events and timelines can be seen as they were.",
+        )
+    loaded: dict[str, Any] = schema.load(given)
     if loaded.get("starting_after") and loaded.get("ending_before"):
         raise ValidationError("give one cursor, not both.", "ending_before")
     return loaded
 
 
-def listed(objects: Iterable[dict[str, Any]], *, has_more: bool) -> Response:
-    """Return Stripe's list object."""
-    return jsonify(object="list", url=request.path, has_more=has_more, data=list(objects))
+def listed(objects: Iterable[dict[str, Any]], *, has_more: bool, **more: Any) -> Response:
+    """Return Stripe's list object, with members of its own where it needs them."""
+    return jsonify(object="list", url=request.path, has_more=has_more, data=list(objects), **more)

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify
 
 from api.errors import ApiError
 from api.v1.access import reading
-from api.v1.lists import ListQuery, id_filter, listed, query
+from api.v1.lists import ListQuery, Query, id_filter, listed, query
 from ledger.projections.crm import queries
 
 
@@ -37,6 +37,7 @@ def list_payments() -> Response:
 
 def show_payment(payment_id: str) -> Response:
     """Return one payment."""
+    query(Query())
     with reading() as caller:
         row = queries.one(caller.connection, queries.PAYMENTS, payment_id)
         if row is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from api.v1.access import reading
+from api.v1.lists import Query, query
 from ledger import health
 
 
@@ -15,5 +16,6 @@ def routes(blueprint: Blueprint) -> None:
 
 def show_status() -> Response:
     """Return positions, lag and counts."""
+    query(Query())
     with reading() as caller:
         return jsonify(health.status(caller.ledger, caller.connection))

@@ -6,13 +6,13 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from api.errors import ApiError
 from api.v1.access import reading
 from api.v1.lists import ListQuery, id_filter, listed, query
-from ledger.projections.crm import queries
+from api.v1.moments import AtMoment, moment_asked, not_found, told
+from ledger.projections.crm import past, queries
 
 
-class SubscriptionsQuery(ListQuery):
+class SubscriptionsQuery(ListQuery, AtMoment):
     """Filters of the subscription list."""
 
     customer = id_filter()
@@ -31,17 +31,20 @@ def list_subscriptions() -> Response:
     if asked.get("status") == "all":
         del asked["status"]  # Stripe's word for what is the rule here
     with reading() as caller:
-        page = queries.page(caller.connection, queries.SUBSCRIPTIONS, **asked)
-        return listed(map(subscription_json, page.rows), has_more=page.has_more)
+        moment = moment_asked(caller, asked)
+        page = past.page(caller.connection, queries.SUBSCRIPTIONS, moment, **asked)
+        return listed(map(subscription_json, page.rows), has_more=page.has_more, **told(moment))
 
 
 def show_subscription(subscription_id: str) -> Response:
     """Return one subscription."""
+    asked = query(AtMoment())
     with reading() as caller:
-        row = queries.one(caller.connection, queries.SUBSCRIPTIONS, subscription_id)
+        moment = moment_asked(caller, asked)
+        row = past.one(caller.connection, queries.SUBSCRIPTIONS, subscription_id, moment)
         if row is None:
-            raise ApiError(404, "not_found", f"There is no subscription {subscription_id!r}.")
-        return jsonify(subscription_json(row))
+            raise not_found("subscription", subscription_id, moment)
+        return jsonify({**subscription_json(row), **told(moment)})
 
 
 def subscription_json(row: queries.Row) -> dict[str, Any]:

@@ -160,6 +160,12 @@ class Account:
         TOPIC = "Account.ConflictingDelivery"
         has_state = False
 
+    class GapFilled(AccountFact):
+        """Ours: these events never arrived; they were fetched from Stripe's list and recorded."""
+
+        TOPIC = "Account.GapFilled"
+        has_state = False
+
     class DeliveryUnreadable(AccountFact):
         """Ours: a correctly signed delivery that is not an event; kept encrypted, unread."""
 

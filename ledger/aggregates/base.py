@@ -7,6 +7,7 @@ count densely.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,8 +112,13 @@ class ObjectState:
     settled: Settled
 
 
-def fold_objects(facts: Iterable[StripeFact]) -> dict[str, ObjectState]:
-    """Return the last state of each object these facts are about, whatever their order."""
+def fold_objects(
+    facts: Iterable[StripeFact], until: datetime | None = None
+) -> dict[str, ObjectState]:
+    """Return the last state of each object these facts are about, whatever their order.
+
+    With `until` it is the state then; later facts only help to tell what came last in a second.
+    """
     seconds: dict[str, dict[datetime, dict[str, Fact]]] = defaultdict(lambda: defaultdict(dict))
     kinds: dict[str, str] = {}
     for fact in facts:
@@ -125,17 +131,24 @@ def fold_objects(facts: Iterable[StripeFact]) -> dict[str, ObjectState]:
             fact.stripe_event_id, fact.data
         )
     return {
-        object_id: _last_state(object_id, kinds[object_id], by_second)
+        object_id: state
         for object_id, by_second in seconds.items()
+        if (state := _last_state(object_id, kinds[object_id], by_second, until)) is not None
     }
 
 
 def _last_state(
-    object_id: str, kind: str, by_second: Mapping[datetime, Mapping[str, Fact]]
-) -> ObjectState:
+    object_id: str,
+    kind: str,
+    by_second: Mapping[datetime, Mapping[str, Fact]],
+    until: datetime | None,
+) -> ObjectState | None:
     instants = sorted(by_second)
     history = settle_seconds([list(by_second[at].values()) for at in instants], kind)
-    return ObjectState(object_id, kind, instants[-1], history[-1])
+    passed = len(instants) if until is None else bisect_right(instants, until)
+    if not passed:
+        return None
+    return ObjectState(object_id, kind, instants[passed - 1], history[passed - 1])
 
 
 def settle_seconds(

@@ -7,7 +7,18 @@ import sys
 import click
 import psycopg
 
-from ledger.cli import keys, ledgers, log, serve, tokens
+from ledger.cli import (
+    demo,
+    doctor,
+    events,
+    keys,
+    ledgers,
+    rebuild,
+    reconcile,
+    serve,
+    tokens,
+    verify,
+)
 from ledger.cli.context import Context
 from ledger.errors import LedgerError
 from ledger.settings import DEFAULT_LEDGER
@@ -24,7 +35,12 @@ def cli(context: click.Context, name: str) -> None:
 
 for command in (
     *serve.COMMANDS,
-    *log.COMMANDS,
+    *demo.COMMANDS,
+    *events.COMMANDS,
+    *verify.COMMANDS,
+    *doctor.COMMANDS,
+    *rebuild.COMMANDS,
+    *reconcile.COMMANDS,
     *tokens.COMMANDS,
     *ledgers.COMMANDS,
     *keys.COMMANDS,

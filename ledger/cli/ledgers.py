@@ -7,10 +7,16 @@ import sys
 import click
 
 from ledger.application import change_settings, keep_mode, ledger_names
+from ledger.bootstrap import migrate
 from ledger.cli.context import Context, json_option, say_json, say_table
-from ledger.database.migrate import migrate
 from ledger.errors import SettingsInvalid
-from ledger.settings import DEFAULT_LEDGER, split_secrets, valid_account, valid_ledger_name
+from ledger.settings import (
+    DEFAULT_LEDGER,
+    split_secrets,
+    valid_account,
+    valid_api_key,
+    valid_ledger_name,
+)
 
 _mode = click.option("--mode", type=click.Choice(["test", "live"]), help="Which events count.")
 _account = click.option("--stripe-account", help="acct_…; others are set aside.")
@@ -19,6 +25,9 @@ _secrets = click.option(
     help="whsec_…, comma-separated; `-` asks for it, so that it stays out of the history.",
 )
 _public_url = click.option("--public-url", help="Under which https address Stripe reaches it.")
+_api_key = click.option(
+    "--api-key", help="A restricted key that may read events; `-` asks for it, as above."
+)
 
 
 @click.group()
@@ -32,6 +41,7 @@ def ledgers() -> None:
 @_account
 @_secrets
 @_public_url
+@_api_key
 @json_option
 @click.pass_obj
 def add(
@@ -41,6 +51,7 @@ def add(
     stripe_account: str | None,
     webhook_secrets: str | None,
     public_url: str | None,
+    api_key: str | None,
     as_json: bool,
 ) -> None:
     """Add a ledger with a schema, keys and secrets of its own."""
@@ -49,7 +60,8 @@ def add(
             raise SettingsInvalid(f"There is a ledger {name!r} already; `ledgers set` changes it.")
         migrate(opened.database, name)
         change_settings(
-            opened.ledger(name), _given(mode or "test", stripe_account, webhook_secrets, public_url)
+            opened.ledger(name),
+            _given(mode or "test", stripe_account, webhook_secrets, public_url, api_key),
         )
     _say(name, "added", as_json)
 
@@ -60,6 +72,7 @@ def add(
 @_account
 @_secrets
 @_public_url
+@_api_key
 @json_option
 @click.pass_obj
 def set_(
@@ -69,6 +82,7 @@ def set_(
     stripe_account: str | None,
     webhook_secrets: str | None,
     public_url: str | None,
+    api_key: str | None,
     as_json: bool,
 ) -> None:
     """Change a ledger's settings; secrets count at once, the rest from the next start on."""
@@ -77,7 +91,7 @@ def set_(
             "The environment configures the default ledger: set LEDGER_MODE, STRIPE_ACCOUNT, "
             "STRIPE_WEBHOOK_SECRET."
         )
-    changes = _given(mode, stripe_account, webhook_secrets, public_url)
+    changes = _given(mode, stripe_account, webhook_secrets, public_url, api_key)
     if not changes:
         raise SettingsInvalid("Nothing to change was given; see `ledger ledgers set --help`.")
     with context.installation(writes=True) as opened:
@@ -111,14 +125,14 @@ def list_(context: Context, as_json: bool) -> None:
 
 
 def _given(
-    mode: str | None, account: str | None, secrets: str | None, public_url: str | None
+    mode: str | None,
+    account: str | None,
+    secrets: str | None,
+    public_url: str | None,
+    api_key: str | None,
 ) -> dict[str, str]:
-    if secrets == "-":
-        secrets = (
-            click.prompt("Webhook signing secrets", hide_input=True)
-            if sys.stdin.isatty()
-            else sys.stdin.readline()
-        )
+    secrets = _typed(secrets, "Webhook signing secrets")
+    api_key = _typed(api_key, "Stripe API key")
     if secrets is not None and not split_secrets(secrets):
         raise SettingsInvalid("--webhook-secrets holds no secret.")
     given = {
@@ -126,8 +140,16 @@ def _given(
         "stripe_account": valid_account(account, "--stripe-account"),
         "webhook_secrets": secrets,
         "public_url": public_url,
+        "api_key": api_key and valid_api_key(api_key.strip(), mode, "--api-key"),
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _typed(given: str | None, what: str) -> str | None:
+    """Return what was given, or with `-` what is typed unseen or comes in by a pipe."""
+    if given != "-":
+        return given
+    return click.prompt(what, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
 
 
 def _say(name: str, done: str, as_json: bool) -> None:

@@ -12,14 +12,18 @@ import click
 import psycopg
 
 from ledger import tokens
-from ledger.application import keep_mode
+from ledger.application import Ledger, keep_mode
 from ledger.bootstrap import Installation, installation
+from ledger.bootstrap import migrate as bring_up_to_date
 from ledger.cli.context import Context, json_option, say_json
-from ledger.database import Database
+from ledger.cli.demo import demo_token
+from ledger.database import Database, open_database
+from ledger.demo import NAME as DEMO
 from ledger.errors import LedgerError, SettingsInvalid
 from ledger.privacy.master import is_confirmed_saved, key_file
 from ledger.processes import WATCH_SECONDS, Supervisor, Termination, end_with_supervisor
 from ledger.projections import PROJECTIONS, Runner
+from ledger.projections.rebuild.versions import bring_to_version
 from ledger.scheduler import Jobs, add_jobs, scheduler
 from ledger.settings import DEFAULT_LEDGER
 
@@ -29,6 +33,7 @@ DEFAULT_PORT = 8100
 BOOTSTRAP_LENGTH_MIN = 16
 WEB_STOP_SECONDS = 10  # for requests under way; less than what the supervisor waits
 NEW_LEDGERS_SECONDS = 5
+REBUILD_AGAIN_SECONDS = 30
 
 
 def _configure_logging() -> None:
@@ -43,9 +48,12 @@ def _configure_logging() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=DEFAULT_PORT, show_default=True)
 @click.option("--no-worker", is_flag=True, help="Do not project here; run `ledger worker` apart.")
+@click.option("--demo", "with_demo", is_flag=True, help="With a made-up business to look at.")
 @json_option
 @click.pass_obj
-def serve(context: Context, host: str, port: int, no_worker: bool, as_json: bool) -> None:
+def serve(
+    context: Context, host: str, port: int, no_worker: bool, with_demo: bool, as_json: bool
+) -> None:
     """Serve the webhook and the API, and project what comes in."""
     _configure_logging()
     termination = Termination()  # before anything is started that has to be stopped
@@ -55,7 +63,11 @@ def serve(context: Context, host: str, port: int, no_worker: bool, as_json: bool
         commands["worker"] = [sys.executable, "-m", "ledger", "worker"]
     with installation(context.settings) as opened:
         _prepare(opened)
-        _greet(opened, f"http://{host}:{port}", as_json=as_json)
+        url = f"http://{host}:{port}"
+        _greet(opened, url, as_json=as_json)
+        if with_demo:
+            _greet_demo(opened, url, as_json=as_json)
+            commands["demo"] = [sys.executable, "-m", "ledger", "demo", "--url", url, "--follow"]
         Supervisor(commands, os.environ).run(termination, lambda: _tend(opened.database))
 
 
@@ -137,6 +149,17 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
         click.echo(f"  ! {warning}")
 
 
+def _greet_demo(opened: Installation, url: str, *, as_json: bool) -> None:
+    """Say how to look at the demo while it is being told."""
+    token = demo_token(opened)
+    if as_json:
+        say_json({"demo": {"ledger": DEMO, "token": token}})
+        return
+    click.echo("DEMO: a made-up business of 600 customers, in the ledger `demo`; nobody is real.")
+    click.echo(f"  curl -u {token}: '{url}/v1/customers?status=past_due'")
+    click.echo("  .venv/bin/ledger --ledger demo events --limit 5")
+
+
 @click.command()
 @json_option
 @click.pass_obj
@@ -184,9 +207,34 @@ def _work_on_new_ledgers(
             logger.error("ledger %s cannot be opened, the others go on: %s", name, error)
             continue
         add_jobs(jobs, ledger)
-        runner = threading.Thread(target=Runner(ledger, PROJECTIONS).run, args=[stop])
+        runner = threading.Thread(target=_project, args=[opened, ledger, stop])
         runner.start()
         runners[name] = runner
+
+
+class _Stopped(Exception):
+    """The worker was told to end in the middle of a rebuild, which can go on later."""
+
+
+def _project(opened: Installation, ledger: Ledger, stop: threading.Event) -> None:
+    """Bring a ledger's read models to this release's version, then follow the log."""
+
+    def going_on(stage: str, done: float, total: float) -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    for projection in PROJECTIONS:
+        while not stop.is_set():
+            try:
+                if bring_to_version(opened.settings, ledger, projection, going_on):
+                    logger.warning("rebuilt %s of %s", projection.name, ledger.name)
+                break
+            except _Stopped:
+                return
+            except (LedgerError, psycopg.Error, OSError) as error:
+                logger.error("cannot rebuild %s of %s: %s", projection.name, ledger.name, error)
+                stop.wait(REBUILD_AGAIN_SECONDS)
+    Runner(ledger, PROJECTIONS).run(stop)
 
 
 @click.command()
@@ -194,12 +242,9 @@ def _work_on_new_ledgers(
 @click.pass_obj
 def migrate(context: Context, as_json: bool) -> None:
     """Bring the database up to date; safe to run at any time, several at once."""
-    from ledger.database import open_database  # noqa: PLC0415
-    from ledger.database.migrate import migrate as apply  # noqa: PLC0415
-
     database = open_database(context.settings)
     try:
-        applied = apply(database)
+        applied = bring_up_to_date(database)
     finally:
         database.close()
     if as_json:

@@ -49,25 +49,25 @@ class Database:
         """Whether the server is our own, under LEDGER_HOME."""
         return self.server is not None
 
-    def conninfo(self, schema: str, lock_seconds_max: int = 0) -> str:
-        """Return how the runtime role connects to one ledger's schema.
+    def conninfo(self, search_path: str, lock_seconds_max: int = 0) -> str:
+        """Return how the runtime role connects to one ledger: its schema, maybe others before it.
 
         With `lock_seconds_max` a statement that waits longer for a lock fails instead.
         """
         given = str(self.runtime.get("options") or "")
         options = (
-            f"{given} -c role={RUNTIME_ROLE} -c search_path={schema},pg_temp"
+            f"{given} -c role={RUNTIME_ROLE} -c search_path={search_path},pg_temp"
             " -c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
             f" -c lock_timeout={lock_seconds_max}s"
         ).strip()
         return make_conninfo("", **{**PATIENCE, **self.runtime, "options": options})
 
     def connect(
-        self, schema: str, lock_seconds_max: int = 0
+        self, search_path: str, lock_seconds_max: int = 0
     ) -> psycopg.Connection[tuple[Any, ...]]:
         """Open one autocommitting connection as the runtime role."""
         try:
-            return psycopg.connect(self.conninfo(schema, lock_seconds_max), autocommit=True)
+            return psycopg.connect(self.conninfo(search_path, lock_seconds_max), autocommit=True)
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"PostgreSQL does not answer: {error}") from error
 

@@ -12,17 +12,15 @@ from yoyo.connections import DatabaseURI
 
 from ledger.database import INSTALLATION_SCHEMA, RUNTIME_ROLE
 from ledger.errors import DatabaseUnsuitable
-from ledger.settings import DEFAULT_LEDGER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import psycopg
 
     from ledger.database import Database
 
 MIGRATION_LOCK = 1818518118
-Connection = "psycopg.Connection[tuple[Any, ...]]"
 
 
 def schema_of(ledger: str) -> str:
@@ -30,10 +28,15 @@ def schema_of(ledger: str) -> str:
     return f"ledger_of_{ledger}"
 
 
-def migrate(database: Database, new_ledger: str = DEFAULT_LEDGER) -> list[str]:
+def migrate(
+    database: Database,
+    new_ledger: str,
+    finish: Callable[[psycopg.Connection[tuple[Any, ...]], str], list[str]],
+) -> list[str]:
     """Create or update the installation and every ledger in it; return what was applied.
 
-    Several processes may call this at once: one works, the others wait and find nothing to do.
+    `finish` does what is left to do in a ledger's schema, and returns what that was. Several
+    processes may call this at once: one works, the others wait and find nothing to do.
     """
     applied: list[str] = []
     with database.connect_as_owner() as connection:
@@ -53,6 +56,7 @@ def migrate(database: Database, new_ledger: str = DEFAULT_LEDGER) -> list[str]:
         ).fetchall()
         for (schema,) in schemas:
             applied += _apply(connection, database.owner, schema, "ledger")
+            applied += finish(connection, schema)
     return applied
 
 

@@ -43,6 +43,7 @@ from ledger.privacy.classify import Sorted, TooDeep, classify
 from ledger.privacy.clear import DROPPED, has_stripe_prefix
 from ledger.privacy.keys import ACCOUNT_SUBJECT, KeyRing, SubjectKey, subject_of
 from ledger.stripe_objects.envelope import Envelope, Unreadable, read_envelope
+from ledger.stripe_objects.fields import text
 
 if TYPE_CHECKING:
     from ledger.clock import Clock
@@ -94,18 +95,19 @@ class Intake:
         self._counts: Counter[str] = Counter()
         self._counts_lock = Lock()
 
-    def receive(self, raw: bytes) -> Receipt:
+    def receive(self, raw: bytes, obtained: str | None = None) -> Receipt:
         """Record a delivery as `take` does, and block until it is committed."""
         try:
-            self.take(raw, self._direct).send(None)
+            self.take(raw, self._direct, obtained).send(None)
         except StopIteration as taken:
             receipt: Receipt = taken.value
             return receipt
         raise AssertionError("a direct committer never suspends")
 
-    async def take(self, raw: bytes, committer: Committer) -> Receipt:
+    async def take(self, raw: bytes, committer: Committer, obtained: str | None = None) -> Receipt:
         """Record a delivery and return when it is committed.
 
+        `obtained` notes with the event that it did not come by itself: how it was got.
         Raises DatabaseUnavailable if it is not known to be committed; then Stripe sends it again.
         """
         envelope = read_envelope(raw)
@@ -114,7 +116,7 @@ class Intake:
         if not has_stripe_prefix(envelope.id) and mask_card_numbers(envelope.id) != envelope.id:
             return await self._keep_unreadable(committer, raw, "no usable `id`")
         try:
-            prepared = self._prepare(envelope, raw)
+            prepared = self._prepare(envelope, raw, obtained)
         except TooDeep:
             return await self._keep_unreadable(committer, raw, "nested too deep")
         try:
@@ -147,9 +149,9 @@ class Intake:
             with self._counts_lock:
                 self._counts += counts
 
-    def _prepare(self, envelope: Envelope, raw: bytes) -> _Prepared:
+    def _prepare(self, envelope: Envelope, raw: bytes, obtained: str | None) -> _Prepared:
         body = envelope.body
-        ours: dict[str, Any] = {}
+        ours: dict[str, Any] = {"obtained": obtained} if obtained else {}
         if b"\\u0000" in raw:
             ours["flags"] = ["nul"]
         if envelope.occurred_at is None:
@@ -173,6 +175,7 @@ class Intake:
             customer_id=owner.customer_id,
             object_id=owner.object_id,
             stripe_event_id=envelope.id,
+            correlation_id=_usable(text(body, "request", "id")),
             subject=subject_of(owner.customer_id, owner.object_id),
         )
         return _Prepared(event, body, leaves)
@@ -324,13 +327,15 @@ def _named(envelope: Envelope) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _bounded(owner: Ownership) -> Ownership:
     """Return the owner with only such ids as may stand in the clear and in an index."""
-
-    def usable(text: str | None) -> str | None:
-        return text if text and is_id(text) else None
-
     return Ownership(
-        usable(owner.stream) or ACCOUNT_STREAM, usable(owner.customer_id), usable(owner.object_id)
+        _usable(owner.stream) or ACCOUNT_STREAM,
+        _usable(owner.customer_id),
+        _usable(owner.object_id),
     )
+
+
+def _usable(named: str | None) -> str | None:
+    return named if named and is_id(named) else None
 
 
 def _set_aside(prepared: _Prepared) -> bool:

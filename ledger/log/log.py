@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -14,8 +13,8 @@ from psycopg.pq import Format
 from psycopg.rows import class_row
 from psycopg.types.json import set_json_loads
 
+from ledger.database import wire
 from ledger.errors import VersionConflict
-from ledger.log import wire
 
 if TYPE_CHECKING:
     import psycopg
@@ -49,8 +48,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     new_key: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
+class RecordedEvent(msgspec.Struct, frozen=True):
     """A row of the log; `data` is the clear part, `personal` the encrypted box."""
 
     position: int
@@ -121,6 +119,23 @@ class Log:
             "SELECT position FROM events ORDER BY position DESC LIMIT 1"
         ).fetchone()
         return row[0] if row else 0
+
+    def position_at(self, instant: datetime) -> int:
+        """Return the last position recorded until an instant, 0 if there was none yet.
+
+        `recorded_at` never falls as positions rise, so that halving finds it.
+        """
+        low, high = 0, self.last_position()
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._connection.execute(
+                "SELECT recorded_at FROM events WHERE position = %s", [middle]
+            ).fetchone()
+            if row is not None and row[0] <= instant:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     def after(self, position: int, limit: int) -> list[RecordedEvent]:
         """Return the next events after a position, in order."""

@@ -21,9 +21,10 @@ from eventsourcing.persistence import (
     StoredEvent,
     Subscription,
 )
-from eventsourcing.utils import get_topic, resolve_topic
+from eventsourcing.utils import TopicError, get_topic, resolve_topic
 
-from ledger.errors import VersionConflict
+from ledger.errors import EventUnknown, VersionConflict
+from ledger.log.evolution import VERSION, upcast, version_of
 from ledger.log.log import Log, NewEvent, RecordedEvent
 
 _encode = msgspec.json.Encoder().encode
@@ -62,8 +63,8 @@ class LedgerMapper(Mapper[str]):
     def to_stored_event(self, domain_event: Any) -> EnvelopedEvent:
         """Return what is stored of an event: its fields as JSON, its envelope as columns."""
         state = {name: value for name, value in vars(domain_event).items() if name not in ENVELOPE}
-        if (version := getattr(type(domain_event), "class_version", 1)) > 1:
-            state["class_version"] = version
+        if (version := version_of(type(domain_event))) > 1:
+            state[VERSION] = version
         return EnvelopedEvent(
             originator_id=domain_event.originator_id,
             originator_version=domain_event.originator_version,
@@ -75,14 +76,19 @@ class LedgerMapper(Mapper[str]):
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        """Return the event, brought to its class's current version by its upcasters."""
+        """Return the event, brought to its class's current version by its upcasters.
+
+        Raises EventUnknown for what a newer release has decided.
+        """
         assert isinstance(stored_event, (EnvelopedEvent, EnvelopedNotification))
-        event_class = resolve_topic(stored_event.topic)
-        state: dict[str, Any] = msgspec.json.decode(stored_event.state)
-        for version in range(
-            state.pop("class_version", 1), getattr(event_class, "class_version", 1)
-        ):
-            getattr(event_class, f"upcast_v{version}_v{version + 1}")(state)
+        try:
+            event_class = resolve_topic(stored_event.topic)
+        except TopicError as error:
+            raise EventUnknown(
+                f"The stream {stored_event.originator_id} holds {stored_event.topic}, which this"
+                " release does not know: a newer one has written it. Start that one."
+            ) from error
+        state = upcast(event_class, msgspec.json.decode(stored_event.state))
         types = get_type_hints(event_class)
         known = {one.name for one in fields(event_class)} - set(ENVELOPE)
         return event_class(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ledger.projections.crm import Crm
-from ledger.projections.runner import Projection, Runner
+from ledger.projections.projection import Projection
+from ledger.projections.runner import Runner
 
 PROJECTIONS: tuple[type[Projection], ...] = (Crm,)
 

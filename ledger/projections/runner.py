@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from threading import Event
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from ledger.errors import DatabaseUnavailable
-from ledger.log import Log, RecordedEvent
+from ledger.errors import DatabaseUnavailable, NotMigrated
+from ledger.log import Log
+from ledger.projections.projection import Projection
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
@@ -28,22 +28,8 @@ NOT_OF_AN_EVENT = (
     psycopg.InterfaceError,
     psycopg.ProgrammingError,
     DatabaseUnavailable,
+    NotMigrated,
 )
-
-
-class Projection(ABC):
-    """A set of read models that moves through the log under one bookmark."""
-
-    name: ClassVar[str]
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-
-    @abstractmethod
-    def apply(
-        self, connection: psycopg.Connection[tuple[Any, ...]], events: Sequence[RecordedEvent]
-    ) -> None:
-        """Write what these events, the next in the log, mean; commit nothing."""
 
 
 class Runner:
@@ -54,8 +40,10 @@ class Runner:
         ledger: Ledger,
         projections: Sequence[type[Projection]],
         batch_events: int = BATCH_EVENTS,
+        search_path: str | None = None,
     ) -> None:
         self._ledger = ledger
+        self._search_path = search_path or ledger.schema
         self._projections = [projection(ledger) for projection in projections]
         self._batch_events = batch_events
         self._faults_in_a_row = 0
@@ -64,19 +52,25 @@ class Runner:
     def catch_up(self) -> int:
         """Project everything the log holds now; return how many events were read."""
         total = 0
-        with self._ledger.database.connect(self._ledger.schema) as connection:
+        with self._ledger.database.connect(self._search_path) as connection:
             for projection in self._projections:
                 while done := self.step(connection, projection):
                     total += done
         return total
 
-    def step(self, connection: psycopg.Connection[tuple[Any, ...]], projection: Projection) -> int:
+    def step(
+        self,
+        connection: psycopg.Connection[tuple[Any, ...]],
+        projection: Projection,
+        until: int | None = None,
+    ) -> int:
         """Project the next batch in one transaction; return how many events it held.
 
-        An event that cannot be projected is found, noted as a fault and passed over.
+        An event that cannot be projected is found, noted as a fault and passed over. With
+        `until` no event after that position is read.
         """
         try:
-            return self._step(connection, projection, self._batch_events)
+            return self._step(connection, projection, self._batch_events, until)
         except NOT_OF_AN_EVENT:
             raise
         except Exception as error:  # noqa: BLE001 — find the event that it is about
@@ -84,7 +78,7 @@ class Runner:
         done = 0
         for _ in range(self._batch_events):
             try:
-                one = self._step(connection, projection, 1)
+                one = self._step(connection, projection, 1, until)
                 self._faults_in_a_row = 0
             except NOT_OF_AN_EVENT:
                 raise
@@ -107,9 +101,6 @@ class Runner:
     ) -> int:
         """Note that an event cannot be projected, and move past it unless somebody has."""
         with connection.transaction():
-            connection.execute(
-                "INSERT INTO bookmarks VALUES (%s, 0) ON CONFLICT DO NOTHING", [projection.name]
-            )
             moved = connection.execute(
                 "UPDATE bookmarks SET position = %s WHERE projection = %s AND position = %s",
                 [position, projection.name, position - 1],
@@ -123,19 +114,24 @@ class Runner:
         return moved.rowcount
 
     def _step(
-        self, connection: psycopg.Connection[tuple[Any, ...]], projection: Projection, limit: int
+        self,
+        connection: psycopg.Connection[tuple[Any, ...]],
+        projection: Projection,
+        limit: int,
+        until: int | None,
     ) -> int:
         log = Log(connection)
         with connection.transaction():
-            connection.execute(
-                "INSERT INTO bookmarks VALUES (%s, 0) ON CONFLICT DO NOTHING", [projection.name]
-            )
             row = connection.execute(
-                "SELECT position FROM bookmarks WHERE projection = %s FOR UPDATE",
-                [projection.name],
+                "SELECT position FROM bookmarks WHERE projection = %s AND version = %s FOR UPDATE",
+                [projection.name, projection.version],
             ).fetchone()
-            assert row is not None
-            events = log.after(row[0], limit)
+            if row is None:
+                raise NotMigrated(
+                    f"The tables of the projection {projection.name} are not of this release:"
+                    " `ledger worker` rebuilds them when it starts, `ledger rebuild` at any time."
+                )
+            events = log.after(row[0], limit if until is None else min(limit, until - row[0]))
             if events:
                 self._failing = events[0].position
                 projection.apply(connection, events)
@@ -150,7 +146,7 @@ class Runner:
         backoff = POLL_SECONDS
         while not stop.is_set():
             try:
-                with self._ledger.database.connect(self._ledger.schema) as connection:
+                with self._ledger.database.connect(self._search_path) as connection:
                     connection.execute(f"LISTEN {self._ledger.wake_channel}")
                     while not stop.is_set():
                         while sum(self.step(connection, one) for one in self._projections):

@@ -25,7 +25,7 @@ def customer_of(obj: Node) -> str | None:
     if obj.get("object") == "customer":
         return reference(obj, "id")
     # Since clover a customer of Accounts v2 may stand in `customer_account` alone.
-    return first(reference(obj, "customer"), reference(obj, "customer_account"))
+    return reference(obj, "customer") or reference(obj, "customer_account")
 
 
 def subscription_of(obj: Node) -> str | None:
@@ -36,18 +36,17 @@ def subscription_of(obj: Node) -> str | None:
     """
     if obj.get("object") == "subscription":
         return reference(obj, "id")
-    direct = first(
-        reference(obj, "parent", "subscription_details", "subscription"),
-        reference(obj, "subscription"),
-        reference(obj, "subscription_details", "subscription"),
-        reference(obj, "released_subscription"),  # of a schedule that let it go
+    direct = (
+        reference(obj, "parent", "subscription_details", "subscription")
+        or reference(obj, "subscription")
+        or reference(obj, "subscription_details", "subscription")
+        or reference(obj, "released_subscription")  # of a schedule that let it go
     )
     if direct or obj.get("object") != "invoice":
         return direct
     for line in members(obj, "lines"):
-        found = first(
-            reference(line, "parent", "subscription_item_details", "subscription"),
-            reference(line, "subscription"),
+        found = reference(line, "parent", "subscription_item_details", "subscription") or reference(
+            line, "subscription"
         )
         if found:
             return found
@@ -89,19 +88,19 @@ def subscription_items(subscription: Node) -> list[Node]:
 
 def price_of(item: Node) -> str | None:
     """Return the price id of a subscription item or an invoice line."""
-    return first(
-        reference(item, "price"),
-        reference(item, "pricing", "price_details", "price"),
-        reference(item, "plan"),
+    return (
+        reference(item, "price")
+        or reference(item, "pricing", "price_details", "price")
+        or reference(item, "plan")
     )
 
 
 def product_of(item: Node) -> str | None:
     """Return the product id of a subscription item or an invoice line."""
-    return first(
-        reference(item, "price", "product"),
-        reference(item, "pricing", "price_details", "product"),
-        reference(item, "plan", "product"),
+    return (
+        reference(item, "price", "product")
+        or reference(item, "pricing", "price_details", "product")
+        or reference(item, "plan", "product")
     )
 
 
@@ -124,7 +123,7 @@ def terms_of(item: Node) -> Node:
 
 def coupon_of(discount: Node) -> str | None:
     """Return a discount's coupon id (`source.coupon` since clover, `coupon` before)."""
-    return first(reference(discount, "source", "coupon"), reference(discount, "coupon"))
+    return reference(discount, "source", "coupon") or reference(discount, "coupon")
 
 
 def discounts_of(obj: Node) -> list[tuple[str | None, str | None]]:
@@ -162,9 +161,12 @@ def invoice_status(invoice: Node) -> str | None:
     return None if flag(invoice, "paid") is None else "draft"
 
 
-def invoice_transition(invoice: Node, name: str) -> int | None:
-    """Return when an invoice was finalized, paid, voided or marked uncollectible (unix seconds)."""
-    return first(instant(invoice, "status_transitions", name), instant(invoice, name))
+def invoice_transitions(invoice: Node) -> Node:
+    """Return the hash that says when an invoice was finalized, paid, voided or written off.
+
+    Until 2019-03-14 those were members of the invoice itself.
+    """
+    return nested(invoice, "status_transitions") or invoice
 
 
 def amount_paid_minor(invoice: Node) -> int | None:

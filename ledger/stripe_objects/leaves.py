@@ -62,7 +62,10 @@ def value_at(node: Any, leaf: Leaf) -> Value:
         if not step:
             return True  # a hash is present
         node = node.get(step)
-    return None if node.__class__ is dict else _value(node)
+    kind = node.__class__
+    if kind is str or kind is int or node is None:
+        return node  # type: ignore[no-any-return]
+    return None if kind is dict else _value(node)
 
 
 def _value(value: Any) -> Value:

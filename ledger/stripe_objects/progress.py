@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.stripe_objects.fields import dig
-
 _INTENT = {
     "requires_payment_method": 0,
     "requires_confirmation": 1,
@@ -85,15 +83,14 @@ COUNTERS: Mapping[str, tuple[str, ...]] = {
 
 def progress_of(kind: str, snapshot: Mapping[str, Any]) -> tuple[float, ...]:
     """Return how far along a snapshot is: its status rank, then its counters; greater is later."""
-    node = dict(snapshot)
-    rank = float(RANKS.get(kind, {}).get(str(node.get("status")), -1))
+    rank = RANKS.get(kind, {}).get(str(snapshot.get("status")), -1)
     if (
         rank == 0
         and kind in {"payment_intent", "setup_intent"}
-        and (node.get("last_payment_error") or node.get("last_setup_error"))
+        and (snapshot.get("last_payment_error") or snapshot.get("last_setup_error"))
     ):
         rank = _FAILED_AGAIN
-    return (rank, *(_amount(dig(node, name)) for name in COUNTERS.get(kind, ())))
+    return (rank, *[_amount(snapshot.get(name)) for name in COUNTERS.get(kind, ())])
 
 
 def _amount(value: Any) -> float:

@@ -68,6 +68,7 @@ def _item(item: Node) -> SubscriptionItem:
 
 def _subscription(obj: Node) -> Subscription:
     start, end = facts.subscription_period(obj)
+    items = [_item(item) for item in facts.subscription_items(obj)]
     return Subscription(
         **_common(obj),
         cancel_at_period_end=flag(obj, "cancel_at_period_end"),
@@ -83,29 +84,26 @@ def _subscription(obj: Node) -> Subscription:
         pause_behavior=text(obj, "pause_collection", "behavior"),
         pause_resumes_at=instant(obj, "pause_collection", "resumes_at"),
         paused_reason=facts.paused_reason(obj),
-        currency=first(
-            text(obj, "currency"),
-            *(text(facts.terms_of(item), "currency") for item in facts.subscription_items(obj)),
-        ),
+        currency=first(text(obj, "currency"), *[item.currency for item in items]),
         latest_invoice=reference(obj, "latest_invoice"),
         default_payment_method=reference(obj, "default_payment_method"),
         schedule=reference(obj, "schedule"),
         cancellation_reason=text(obj, "cancellation_details", "reason"),
         feedback=text(obj, "cancellation_details", "feedback"),
-        items=[_item(item) for item in facts.subscription_items(obj)],
+        items=items,
         discounts=[list(pair) for pair in facts.discounts_of(obj)],
         test_clock=reference(obj, "test_clock"),
     )
 
 
 def _invoice(obj: Node) -> Invoice:
-    common = _common(obj)
+    moments = facts.invoice_transitions(obj)
     return Invoice(
-        **{
-            **common,
-            "created": first(common["created"], instant(obj, "date")),
-            "status": facts.invoice_status(obj),
-        },
+        id=text(obj, "id"),
+        created=first(instant(obj, "created"), instant(obj, "date")),
+        customer=facts.customer_of(obj),
+        status=facts.invoice_status(obj),
+        livemode=flag(obj, "livemode"),
         number=text(obj, "number"),
         subscription=facts.subscription_of(obj),
         billing_reason=text(obj, "billing_reason"),
@@ -124,10 +122,10 @@ def _invoice(obj: Node) -> Invoice:
         due_date=instant(obj, "due_date"),
         payment_intent=reference(obj, "payment_intent"),
         charge=reference(obj, "charge"),
-        finalized_at=facts.invoice_transition(obj, "finalized_at"),
-        paid_at=facts.invoice_transition(obj, "paid_at"),
-        voided_at=facts.invoice_transition(obj, "voided_at"),
-        marked_uncollectible_at=facts.invoice_transition(obj, "marked_uncollectible_at"),
+        finalized_at=instant(moments, "finalized_at"),
+        paid_at=instant(moments, "paid_at"),
+        voided_at=instant(moments, "voided_at"),
+        marked_uncollectible_at=instant(moments, "marked_uncollectible_at"),
         receipt_number=text(obj, "receipt_number"),
         prices=[
             price for line in members(obj, "lines") if (price := facts.price_of(line)) is not None

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from ledger.stripe_objects.facts import customer_of, subscription_of
-from ledger.stripe_objects.fields import Node, first, members, reference, text
+from ledger.stripe_objects.fields import Node, first, members, nested, reference, text
 
 CATALOGUE_KINDS = frozenset({"product", "price", "plan", "coupon", "promotion_code", "tax_rate"})
 
 # The members through which an object is traced to the customer it belongs to.
 _OWNING = (
-    ("customer",),
-    ("subscription",),
-    ("invoice",),
-    ("charge",),
-    ("payment_intent",),
-    ("setup_intent",),
-    ("credit_note",),
-    ("dispute",),
-    ("source",),
-    ("payment_method",),
-    ("payment", "payment_intent"),
-    ("payment", "charge"),
+    "customer",
+    "subscription",
+    "invoice",
+    "charge",
+    "payment_intent",
+    "setup_intent",
+    "credit_note",
+    "dispute",
+    "source",
+    "payment_method",
 )
 
 
@@ -52,9 +50,9 @@ def links_of(obj: Node, previous: Node) -> list[tuple[str, str]]:
     if kind_of(obj) in CATALOGUE_KINDS:
         return []
     found: dict[tuple[str, str], None] = {}
-    for path in _OWNING:
-        if (target := reference(obj, *path)) and "_" in target:
-            found[path[-1], target] = None
+    for name in _OWNING:
+        if (value := obj.get(name)) and (target := reference(value)) and "_" in target:
+            found[name, target] = None
     if customer := customer_named(obj, previous):
         found["customer", customer] = None
     if related := reference(obj, "related_customer"):
@@ -63,9 +61,10 @@ def links_of(obj: Node, previous: Node) -> list[tuple[str, str]]:
         found["subscription", subscription] = None
     if charge := reference(obj, "latest_charge"):
         found["latest_charge", charge] = None
-    for paid in members(obj, "payments"):
-        for member in ("payment_intent", "charge"):
-            if target := reference(paid, "payment", member):
-                found[member, target] = None
+    for paid in (obj, *members(obj, "payments")):
+        if payment := nested(paid, "payment"):
+            for member in ("payment_intent", "charge"):
+                if target := reference(payment, member):
+                    found[member, target] = None
     own = reference(obj, "id")
     return [(relation, target) for relation, target in found if target != own]

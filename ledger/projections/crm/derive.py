@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import hmac
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 
 from ledger.log import Log
 from ledger.privacy.keys import KeyRing, opened, subject_of, whole
+from ledger.projections.crm.facts import Rows
 from ledger.projections.crm.payments import derive_payments
-from ledger.projections.crm.rows import Rows
 from ledger.stripe_objects.contacts import contact_of, search_terms
 from ledger.stripe_objects.fields import nested
 
 # Objects that may have found their owner: the touched ones, and backward from them whatever
-# names no customer itself. The owner is the customer reached over the fewest links. Returns those
-# whose owner changed, with the one before: the statement still sees the rows as they were.
-_OWNERS = """
+# names no customer itself.
+_WAITING = """
 WITH RECURSIVE waiting (object_id) AS (
-    SELECT unnest(%(ids)s::text[])
+    SELECT unnest(%(ids)s::text[]) COLLATE "C"
     UNION
     SELECT l.from_id FROM waiting
     JOIN links AS l ON l.to_id = waiting.object_id
@@ -28,8 +27,15 @@ WITH RECURSIVE waiting (object_id) AS (
         SELECT FROM links AS direct
         WHERE direct.from_id = l.from_id AND direct.relation = 'customer'
     )
-), reached (origin, id, relation, distance) AS (
-    SELECT object_id, object_id, '', 0 FROM waiting
+)
+SELECT object_id FROM waiting
+"""
+
+# The owner is the customer reached over the fewest links. Returns those whose owner changed, with
+# the one before: the statement still sees the rows as they were.
+_OWNERS = """
+WITH RECURSIVE reached (origin, id, relation, distance) AS (
+    SELECT id COLLATE "C", id COLLATE "C", '', 0 FROM unnest(%(ids)s::text[]) AS id
     UNION
     SELECT origin, l.to_id, l.relation, distance + 1 FROM reached
     JOIN links AS l ON l.from_id = reached.id
@@ -46,14 +52,6 @@ SELECT changed.object_id, former.customer_id
 FROM changed LEFT JOIN owners AS former ON former.object_id = changed.object_id
 """
 
-_TIMELINE = """
-UPDATE timeline SET customer_id = owners.customer_id
-FROM owners
-WHERE owners.object_id = timeline.object_id AND NOT timeline.is_named
-    AND timeline.customer_id IS DISTINCT FROM owners.customer_id
-    AND timeline.object_id = ANY (%(ids)s)
-"""
-
 _PAYMENT_OWNERS = """
 UPDATE payments SET customer_id = owners.customer_id
 FROM owners
@@ -61,37 +59,34 @@ WHERE owners.object_id = payments.id AND payments.customer_id IS NULL
     AND payments.id = ANY (%(ids)s)
 """
 
-# The best of a customer's subscriptions says what they are; without any they are a lead.
-_CUSTOMERS = """
-INSERT INTO customers AS known (
-    id, status, delinquent, currency, country, created, subscriptions, erased, deleted,
-    provisional, contact_position
-)
+# The best of a customer's subscriptions says what they are; without any they are a lead. (Also
+# asked of the past, where the names mean what was known then.)
+CUSTOMER_ROWS = """
 SELECT c.id,
-    coalesce(subscribed.status, 'lead'),
-    (own.canonical ->> 'delinquent')::boolean,
-    coalesce(own.canonical ->> 'currency', subscribed.currency),
-    own.canonical ->> 'country',
+    coalesce(subscribed.status, 'lead') AS status,
+    (own.canonical ->> 'delinquent')::boolean AS delinquent,
+    coalesce(own.canonical ->> 'currency', subscribed.currency) AS currency,
+    own.canonical ->> 'country' AS country,
     coalesce(
         to_timestamp((own.canonical ->> 'created')::bigint),
         (SELECT min(t.occurred_at) FROM timeline AS t WHERE t.customer_id = c.id),
         'epoch'
-    ),
-    coalesce(subscribed.subscriptions, 0),
-    EXISTS (SELECT FROM subject_keys AS k WHERE k.subject = c.id AND k.wrapped_key IS NULL),
-    coalesce(own.is_deleted, false),
-    coalesce(own.doubtful, '{}') || coalesce(subscribed.provisional, '{}'),
+    ) AS created,
+    coalesce(subscribed.subscriptions, 0) AS subscriptions,
+    EXISTS (
+        SELECT FROM subject_keys AS k WHERE k.subject = c.id AND k.wrapped_key IS NULL
+    ) AS erased,
+    coalesce(own.is_deleted, false) AS deleted,
+    coalesce(own.provisional, '{}') || coalesce(subscribed.provisional, '{}') AS provisional,
     coalesce(own.position, (
-        SELECT v.position FROM object_versions AS v
-        WHERE v.customer_id = c.id AND v.is_current
-            AND v.kind IN ('checkout.session', 'invoice', 'charge')
-        ORDER BY v.kind = 'checkout.session' DESC, v.kind = 'invoice' DESC, v.occurred_at DESC,
-            v.stripe_event_id DESC
+        SELECT o.position FROM objects AS o JOIN facts AS f ON f.position = o.position
+        WHERE o.customer_id = c.id AND o.kind IN ('checkout.session', 'invoice', 'charge')
+        ORDER BY o.kind = 'checkout.session' DESC, o.kind = 'invoice' DESC, f.occurred_at DESC,
+            f.stripe_event_id DESC
         LIMIT 1
-    ))
+    )) AS contact_position
 FROM unnest(%(ids)s::text[]) AS c (id)
-LEFT JOIN object_versions AS own
-    ON own.object_id = c.id AND own.kind = 'customer' AND own.is_current
+LEFT JOIN current_objects AS own ON own.id = c.id AND own.kind = 'customer'
 LEFT JOIN LATERAL (
     SELECT count(*) AS subscriptions,
         min(s.canonical ->> 'currency') AS currency,
@@ -112,22 +107,31 @@ LEFT JOIN LATERAL (
             WHEN 4 THEN 'paused' WHEN 5 THEN 'pending' WHEN 6 THEN 'inactive'
             WHEN 7 THEN 'expired'
         END AS status,
-        CASE WHEN bool_or(s.doubtful && ARRAY[
+        CASE WHEN bool_or(s.provisional && ARRAY[
             'status', 'pause_collection', 'pause_collection.behavior'
         ]) THEN ARRAY['subscriptions.status'] END AS provisional
-    FROM object_versions AS s
-    WHERE s.customer_id = c.id AND s.kind = 'subscription' AND s.is_current
+    FROM subscriptions AS s WHERE s.customer_id = c.id
 ) AS subscribed ON true
+"""
+
+_CUSTOMERS = f"""
+INSERT INTO customers AS known (
+    id, status, delinquent, currency, country, created, subscriptions, erased, deleted,
+    provisional, contact_position
+)
+{CUSTOMER_ROWS}
 ON CONFLICT (id) DO UPDATE SET
     status = EXCLUDED.status, delinquent = EXCLUDED.delinquent, currency = EXCLUDED.currency,
     country = EXCLUDED.country, created = EXCLUDED.created,
     subscriptions = EXCLUDED.subscriptions, erased = EXCLUDED.erased,
     deleted = EXCLUDED.deleted, provisional = EXCLUDED.provisional,
     contact_position = EXCLUDED.contact_position
+WHERE known IS DISTINCT FROM EXCLUDED
 """
 
-_NOT_INDEXED = """
-SELECT id, contact_position FROM customers WHERE id = ANY (%(ids)s)
+# What the search terms of these customers follow from.
+_CONTACTS = """
+SELECT id, ARRAY[contact_position, erased::integer] FROM customers WHERE id = ANY (%(ids)s)
 """
 
 
@@ -135,33 +139,54 @@ def derive(
     connection: psycopg.Connection[tuple[Any, ...]], rows: Rows, keys: KeyRing, search_key: bytes
 ) -> None:
     """Bring owners, payments, customers and their search terms up to date with a batch."""
-    touched = {row.object_id for row in rows.versions if row.kind != "customer"}
+    touched = {row.object_id for row in rows.versions if row.object_id and row.kind != "customer"}
     touched |= {source for source, _, _ in rows.links}
     ids = sorted(touched)
-    found = connection.execute(_OWNERS, {"ids": ids}).fetchall()
-    owned = [object_id for object_id, _ in found]
-    connection.execute(_TIMELINE, {"ids": sorted({*ids, *owned})})
-    paid = derive_payments(connection, sorted({*ids, *owned}))
-    connection.execute(_PAYMENT_OWNERS, {"ids": sorted({*ids, *owned, *paid})})
+    waiting = connection.execute(_WAITING, {"ids": ids}).fetchall()
+    former = derive_owners(connection, [row[0] for row in waiting])
+    ids = sorted({*ids, *former})
+    paid = derive_payments(connection, ids)
+    connection.execute(_PAYMENT_OWNERS, {"ids": sorted({*ids, *paid})})
     of_touched = connection.execute(
-        "SELECT DISTINCT customer_id FROM owners WHERE object_id = ANY(%s)", [[*ids, *owned]]
+        "SELECT DISTINCT customer_id FROM owners WHERE object_id = ANY(%s)", [ids]
     ).fetchall()
-    former = {customer for _, customer in found if customer}
-    customers = sorted(rows.customers | former | {customer for (customer,) in of_touched})
-    if customers:
-        connection.execute(_CUSTOMERS, {"ids": customers})
-        _index_for_search(connection, customers, keys, search_key)
-    _erase_linked(connection, {*ids, *owned})  # last: it takes the lock that webhooks wait for
+    customers = {row.customer_id for row in rows.facts} | {*former.values()}
+    customers |= {customer for (customer,) in of_touched}
+    if named := sorted(customer for customer in customers if customer):
+        derive_customers(connection, named, keys, search_key)
+    erase_linked(connection, ids)  # last: it takes the lock that webhooks wait for
 
 
-def _erase_linked(connection: psycopg.Connection[tuple[Any, ...]], objects: set[str]) -> None:
+def derive_owners(
+    connection: psycopg.Connection[tuple[Any, ...]], ids: Sequence[str]
+) -> dict[str, str | None]:
+    """Find the owners of these objects; return those that changed, with the owner before."""
+    return dict(connection.execute(_OWNERS, {"ids": list(ids)}).fetchall())
+
+
+def derive_customers(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    ids: Sequence[str],
+    keys: KeyRing,
+    search_key: bytes,
+) -> None:
+    """Make these customers' rows and search terms again."""
+    before = dict(connection.execute(_CONTACTS, {"ids": list(ids)}).fetchall())
+    connection.execute(_CUSTOMERS, {"ids": list(ids)})
+    now = dict(connection.execute(_CONTACTS, {"ids": list(ids)}).fetchall())
+    changed = {id_: told[0] for id_, told in now.items() if before.get(id_) != told}
+    if changed:
+        _index_for_search(connection, changed, keys, search_key)
+
+
+def erase_linked(connection: psycopg.Connection[tuple[Any, ...]], objects: Sequence[str]) -> None:
     """Erase the keys of objects that turn out to belong to an erased customer."""
     late = connection.execute(
         "SELECT o.object_id FROM owners AS o"
         " JOIN subject_keys AS k ON k.subject = o.customer_id AND k.wrapped_key IS NULL"
         " LEFT JOIN subject_keys AS own ON own.subject = o.object_id"
         " WHERE o.object_id = ANY(%s) AND (own.subject IS NULL OR own.wrapped_key IS NOT NULL)",
-        [sorted(objects)],
+        [list(objects)],
     ).fetchall()
     if late:
         connection.execute("SELECT erase_subjects(%s)", [[row[0] for row in late]])
@@ -169,11 +194,10 @@ def _erase_linked(connection: psycopg.Connection[tuple[Any, ...]], objects: set[
 
 def _index_for_search(
     connection: psycopg.Connection[tuple[Any, ...]],
-    customers: list[str],
+    contacts: Mapping[str, int | None],
     keys: KeyRing,
     search_key: bytes,
 ) -> None:
-    contacts = dict(connection.execute(_NOT_INDEXED, {"ids": customers}).fetchall())
     events = Log(connection).at([at for at in contacts.values() if at is not None])
     ciphers = keys.for_reading(
         (subject_of(e.customer_id, e.object_id) for e in events.values()), connection
@@ -190,7 +214,7 @@ def _index_for_search(
             (customer, kind, search_hash(search_key, kind, term))
             for kind, term in search_terms(contact)
         )
-    connection.execute("DELETE FROM customer_search WHERE customer_id = ANY(%s)", [customers])
+    connection.execute("DELETE FROM customer_search WHERE customer_id = ANY(%s)", [list(contacts)])
     if rows:
         ids, kinds, hashes = zip(*rows, strict=True)
         connection.execute(
@@ -202,4 +226,4 @@ def _index_for_search(
 
 def search_hash(key: bytes, kind: str, term: str) -> bytes:
     """Return the keyed hash under which a search term is kept: HMAC-SHA-256, 16 bytes."""
-    return hmac.new(key, f"{kind}|{term}".encode("utf-8", "replace"), sha256).digest()[:16]
+    return hmac.digest(key, f"{kind}|{term}".encode("utf-8", "replace"), "sha256")[:16]

@@ -37,19 +37,32 @@ LEFT JOIN links AS intent ON intent.from_id = near.id AND intent.relation = 'pay
 WHERE near.id ~ '^(pi|ch|py)_' OR intent.to_id IS NOT NULL
 """
 
+_BETWEEN = """
+SELECT object_id FROM objects
+WHERE object_id > %(low)s AND object_id <= %(high)s AND kind IN ('payment_intent', 'charge')
+    AND object_id ~ '^(pi|ch|py)_' AND NOT EXISTS (
+        SELECT FROM links WHERE from_id = object_id AND relation = 'payment_intent'
+    )
+UNION
+SELECT to_id FROM links
+WHERE to_id > %(low)s AND to_id <= %(high)s AND relation = 'payment_intent'
+    AND from_id ~ '^(ch|py)_'
+"""
+
 _VERSIONS = """
-SELECT k.id, v.object_id, v.kind, v.customer_id, v.occurred_at, v.type, v.canonical, v.doubtful,
-    v.is_current
+SELECT k.id, f.object_id, f.kind, f.customer_id, f.occurred_at, f.type, f.canonical, f.doubtful,
+    f.position = o.position
 FROM (
     SELECT id, id AS member FROM unnest(%(keys)s::text[]) AS id
     UNION
     SELECT l.to_id, l.from_id FROM links AS l
     WHERE l.to_id = ANY (%(keys)s) AND l.relation = 'payment_intent' AND l.from_id ~ '^(ch|py)_'
 ) AS k
-JOIN object_versions AS v ON v.object_id = k.member
-    AND (v.is_current OR v.type IN ('payment_intent.payment_failed', 'charge.failed'))
-WHERE v.kind IN ('payment_intent', 'charge')
-ORDER BY v.occurred_at, v.kind DESC, v.stripe_event_id
+JOIN objects AS o ON o.object_id = k.member
+JOIN facts AS f ON f.object_id = k.member AND f.canonical IS NOT NULL
+    AND (f.position = o.position OR f.type IN ('payment_intent.payment_failed', 'charge.failed'))
+WHERE f.kind IN ('payment_intent', 'charge')
+ORDER BY f.occurred_at, f.kind DESC, f.stripe_event_id
 """
 
 # An invoice names its payment (before basil), or an invoice payment names both (since).
@@ -63,21 +76,18 @@ ORDER BY 2
 """
 
 _BY_REFERENCE = """
-SELECT object_id FROM object_versions
-WHERE is_current AND kind = 'invoice' AND customer_id = %(customer)s
-    AND left(object_id, 25) = left(%(reference)s, 25)
+SELECT id FROM invoices
+WHERE customer_id = %(customer)s AND left(id, 25) = left(%(reference)s, 25)
     AND %(amount)s IN ((canonical ->> 'amount_due')::numeric, (canonical ->> 'total')::numeric)
 """
 
 
 # What became of the money afterwards; a charge that says so itself may never be told of again.
 _AFTERWARDS = """
-SELECT DISTINCT l.to_id, v.kind, v.object_id, v.canonical ->> 'status',
-    (v.canonical ->> 'amount')::numeric
+SELECT DISTINCT l.to_id, o.kind, o.id, o.status, (o.canonical ->> 'amount')::numeric
 FROM links AS l
-JOIN object_versions AS v ON v.object_id = l.from_id AND v.is_current
+JOIN current_objects AS o ON o.id = l.from_id AND o.kind IN ('refund', 'dispute')
 WHERE l.to_id = ANY (%(members)s) AND l.relation IN ('payment_intent', 'charge')
-    AND v.kind IN ('refund', 'dispute')
 """
 REFUND_CAME_TO_NOTHING = frozenset({"failed", "canceled"})
 
@@ -140,38 +150,46 @@ def derive_payments(
     if not near:
         return []
     keys = sorted({key for key, _ in near})
+    stale = sorted({*keys, *(id_ for _, id_ in near)})
+    connection.execute("DELETE FROM payments WHERE id = ANY(%s)", [stale])
+    make_payments(connection, keys)
+    return keys
+
+
+def payments_between(
+    connection: psycopg.Connection[tuple[Any, ...]], low: str, high: str
+) -> list[str]:
+    """Return the ids of all payments there are, low < id ≤ high."""
+    found = connection.execute(_BETWEEN, {"low": low, "high": high}).fetchall()
+    return [row[0] for row in found]
+
+
+def make_payments(connection: psycopg.Connection[tuple[Any, ...]], keys: Sequence[str]) -> None:
+    """Write the rows of these payments, which must not be there."""
     by_key: dict[str, list[_Version]] = defaultdict(list)
-    for row in connection.execute(_VERSIONS, {"keys": keys}).fetchall():
+    for row in connection.execute(_VERSIONS, {"keys": list(keys)}).fetchall():
         key, object_id, kind, customer, occurred_at, type_, canonical, doubtful, is_current = row
         payment = msgspec.convert(canonical, Payment)
         by_key[key].append(
             _Version(object_id, kind, customer, occurred_at, type_, payment, doubtful, is_current)
         )
     members = {version.object_id for versions in by_key.values() for version in versions}
+    members |= set(keys)
     invoices: dict[str, str] = {}
-    for member, invoice in connection.execute(
-        _INVOICES, {"members": sorted(members | set(keys))}
-    ).fetchall():
+    for member, invoice in connection.execute(_INVOICES, {"members": sorted(members)}).fetchall():
         invoices.setdefault(member, invoice)
     afterwards: dict[str, set[_Afterwards]] = defaultdict(set)
     for member, kind, object_id, status, amount in connection.execute(
-        _AFTERWARDS, {"members": sorted(members | set(keys))}
+        _AFTERWARDS, {"members": sorted(members)}
     ).fetchall():
         afterwards[member].add(_Afterwards(kind, object_id, status, int(amount or 0)))
     rows = [
         _row(connection, key, versions, invoices, afterwards) for key, versions in by_key.items()
     ]
-    connection.execute(
-        "DELETE FROM payments WHERE id = ANY(%s)", [sorted({*keys, *(id_ for _, id_ in near)})]
-    )
-    names = [one.name for one in fields(PaymentRow)]
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO payments ({', '.join(names)})"  # noqa: S608 — names of our own fields
-            f" VALUES ({', '.join(['%s'] * len(names))})",
-            [astuple(row) for row in rows],
-        )
-    return keys
+    names = ", ".join(one.name for one in fields(PaymentRow))
+    with connection.cursor() as cursor, cursor.copy(f"COPY payments ({names}) FROM STDIN") as copy:
+        for made in rows:
+            copy.write_row(astuple(made))
 
 
 def _row(

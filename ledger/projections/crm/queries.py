@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from ledger.errors import RequestInvalid
 from ledger.log import Log
+from ledger.moments import Moment
 from ledger.privacy.keys import KeyRing, opened, subject_of, whole
 from ledger.projections.crm.derive import search_hash
 from ledger.projections.crm.sentences import sentence_for
@@ -167,7 +168,8 @@ _STORY = """
 SELECT position, object_id, occurred_at, stripe_event_id, type FROM (
     SELECT *, CASE WHEN type LIKE '%%.created' THEN 0 WHEN type LIKE '%%.deleted' THEN 2 ELSE 1 END
         AS step
-    FROM timeline WHERE customer_id = %(customer)s
+    FROM timeline
+    WHERE customer_id = %(customer)s AND occurred_at <= %(until)s AND position <= %(known_at)s
 ) AS lines
 WHERE %(after)s::bigint IS NULL OR (occurred_at, step, coalesce(stripe_event_id, '')) < (
     SELECT occurred_at,
@@ -180,7 +182,12 @@ ORDER BY occurred_at DESC, step DESC, coalesce(stripe_event_id, '') DESC LIMIT %
 
 
 def story(
-    connection: Connection, customer_id: str, *, limit: int, after: int | None = None
+    connection: Connection,
+    customer_id: str,
+    moment: Moment,
+    *,
+    limit: int,
+    after: int | None = None,
 ) -> Page:
     """Return what happened to a customer, newest first, a sentence and its event per line.
 
@@ -195,7 +202,14 @@ def story(
             raise RequestInvalid(f"The cursor {after} is not in this customer's story.")
     with connection.cursor(row_factory=dict_row) as cursor:
         lines = cursor.execute(
-            _STORY, {"customer": customer_id, "after": after, "limit": limit + 1}
+            _STORY,
+            {
+                "customer": customer_id,
+                "after": after,
+                "limit": limit + 1,
+                "until": moment.until,
+                "known_at": moment.position,
+            },
         ).fetchall()
     has_more = len(lines) > limit
     lines = lines[:limit]

@@ -1,0 +1,47 @@
+"""`as_of` and `known_at`: which moment of the ledger a request looks at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import fields, validate
+
+from api.errors import ApiError
+from api.v1.access import Caller
+from api.v1.lists import Query
+from ledger.moments import Moment, moment_of
+
+_LENGTH = validate.Length(min=1, max=40)
+
+
+class AtMoment(Query):
+    """The parameters of what can be asked of the past."""
+
+    as_of = fields.String(validate=_LENGTH)
+    known_at = fields.String(validate=_LENGTH)
+
+
+def moment_asked(caller: Caller, asked: dict[str, Any]) -> Moment:
+    """Take the moment out of the parameters."""
+    return moment_of(
+        caller.connection,
+        asked.pop("as_of", None),
+        asked.pop("known_at", None),
+        caller.ledger.clock.now(),
+    )
+
+
+def not_found(kind: str, own_id: str, moment: Moment) -> ApiError:
+    """Return the error for what is not, or was not known at that moment."""
+    when = " at that moment" if moment.is_past else ""
+    return ApiError(404, "not_found", f"There is no {kind} {own_id!r}{when}.")
+
+
+def told(moment: Moment) -> dict[str, Any]:
+    """Return the moment as an answer about the past names it; nothing for the present."""
+    if not moment.is_past:
+        return {}
+    return {
+        "as_of": int(moment.as_of.timestamp()) if moment.as_of else None,
+        "known_at": moment.known_at,
+    }

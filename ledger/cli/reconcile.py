@@ -1,0 +1,57 @@
+"""`ledger reconcile`: the log against Stripe's own list of events."""
+
+from __future__ import annotations
+
+import click
+
+from ledger.cli.context import Context, json_option, say_json
+from ledger.cli.progress import Bar
+from ledger.completeness import api_of, compare
+from ledger.moments import moment_of
+
+
+@click.command()
+@click.option("--since", metavar="T", help="From when on; default: where the last one ended.")
+@json_option
+@click.pass_obj
+def reconcile(context: Context, since: str | None, as_json: bool) -> None:
+    """Compare the log with Stripe's list of events (30 days) and fetch what never arrived.
+
+    A running worker does it every five minutes. Exits 1 if something could not be read.
+    """
+    bar = Bar("seconds of history", quiet=as_json)
+    with context.ledger(writes=True) as ledger:
+        start = None
+        if since is not None:
+            with ledger.pool.connection() as connection:
+                start = moment_of(connection, since, None, ledger.clock.now()).as_of
+        try:
+            found = compare(ledger, api_of(ledger), since=start, progress=bar)
+        finally:
+            bar.end()
+    if as_json:
+        say_json(
+            {
+                "since": found.since,
+                "until": found.until,
+                "listed": found.listed,
+                "in_flight": found.in_flight,
+                "filled": list(found.filled),
+                "unfilled": list(found.unfilled),
+            }
+        )
+    else:
+        click.echo(f"Stripe lists {found.listed} events since {found.since:%F %T} UTC.")
+        if found.filled:
+            click.secho(f"{len(found.filled)} had never arrived; they are in the log now.")
+        else:
+            click.secho("Every one of them is in the log.", fg="green")
+        if found.in_flight:
+            click.echo(f"{found.in_flight} are so young that they may still be on their way.")
+        for id_ in found.unfilled:
+            click.secho(f"{id_} could not be read; it is kept, encrypted.", fg="red")
+    if found.unfilled:
+        raise click.exceptions.Exit(1)
+
+
+COMMANDS = (reconcile,)

@@ -1,0 +1,66 @@
+"""What a projection is: read models that follow from the log, live and in bulk, the same."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import psycopg
+
+from ledger.log import RecordedEvent
+
+if TYPE_CHECKING:
+    from ledger.application import Ledger
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A step of a bulk load that follows from loaded rows, done range by range of a key.
+
+    `bounds` is a query for every %(every)s-th key in order; `work` does low < key ≤ high.
+    """
+
+    name: str
+    bounds: str
+    work: Callable[[Connection, str, str], None]
+
+
+class Projection(ABC):
+    """A set of read models that moves through the log under one bookmark.
+
+    `version` counts up whenever the same events would give other rows or tables: the models are
+    then made again beside the old ones. `tables` are all it has, `views` what depends on them.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    package: ClassVar[str]  # where tables.sql and indexes.sql are
+    tables: ClassVar[tuple[str, ...]]
+    views: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    @abstractmethod
+    def apply(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
+        """Write what these events, the next in the log, mean; commit nothing."""
+
+    @abstractmethod
+    def load(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
+        """Write what all events about some objects mean into tables that know none of these."""
+
+    @abstractmethod
+    def derivations(self) -> Sequence[Derivation]:
+        """Return what is left to do, in this order, when everything is loaded and indexed."""
+
+    @classmethod
+    def statements(cls, file: str) -> list[str]:
+        """Return the statements of tables.sql or indexes.sql."""
+        text = (files(cls.package) / file).read_text()
+        lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+        return [one.strip() for one in "\n".join(lines).split(";\n") if one.strip(" \n;")]

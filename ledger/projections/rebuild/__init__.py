@@ -1,0 +1,315 @@
+"""Makes a projection's read models anew from the log, beside those that are read meanwhile.
+
+    log ──sort──▶ files by object ──load──▶ facts, settled ──index──▶ ──derive──▶ owners, …
+                                                                        │
+         live generation ◀──swap, one transaction── compare ◀── catch up with the log
+
+In as many processes as there are cores. Every task is noted in the transaction that did it, so a
+rebuild that was killed goes on where it was. Nothing here calls anything outside the database.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from ledger.errors import LedgerError
+from ledger.projections import generations
+from ledger.projections.rebuild import work
+from ledger.projections.rebuild.compare import Difference, differences
+from ledger.projections.rebuild.plan import Plan, chunk_bounds, plan
+from ledger.projections.rebuild.spill import Spill
+from ledger.projections.rebuild.work import Site, Task
+from ledger.projections.runner import Runner
+
+if TYPE_CHECKING:
+    from ledger.application import Ledger
+    from ledger.projections.projection import Projection
+    from ledger.settings import Settings
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Progress = Callable[[str, float, float], None]  # what is done now, events' worth done, of all
+
+DERIVE_KEYS = 4000
+# What a stage costs, in parts of a whole rebuild; for the progress bar only.
+SORT, LOAD, INDEX, DERIVE = 0.2, 0.5, 0.1, 0.2
+
+
+class RebuildRunning(LedgerError):
+    """Somebody is rebuilding this projection already."""
+
+
+class RebuildBroken(LedgerError):
+    """A worker process of the rebuild ended; what was done is kept."""
+
+
+@dataclass
+class Rebuilt:
+    """What a rebuild did."""
+
+    projection: str
+    events: int = 0
+    resumed: bool = False
+    swapped: bool = False
+    compared: bool = False
+    differences: list[Difference] = field(default_factory=list)
+
+
+class Rebuild:
+    """One projection of one ledger, made anew. Construct it, look at `plan`, then `run` it.
+
+    With 0 `workers` everything is done in this process.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        projection: type[Projection],
+        workers: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._projection = projection
+        self._workers = (os.cpu_count() or 1) if workers is None else workers
+        self._live = generations.live(ledger)
+        self._next = generations.following(ledger, projection)
+        self._folder = settings.home / "rebuild" / ledger.schema / projection.name
+
+    def plan(self) -> Plan:
+        """Return what it will take."""
+        server = self._ledger.database.server
+        with self._ledger.database.connect(self._live.schema) as connection:
+            return plan(connection, self._live, self._projection, server.data if server else None)
+
+    def run(self, progress: Progress | None = None, *, swap: bool = True) -> Rebuilt:
+        """Make the next generation and let it become live; with `swap` off, compare only.
+
+        Raises DiskTooFull before anything is changed, RebuildRunning, RebuildBroken.
+        """
+        told = progress or (lambda *_: None)
+        with ExitStack() as stack:
+            owner = stack.enter_context(self._ledger.database.connect_as_owner())
+            self._lock(owner)
+            self._settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            run, target, parts, resumed = self._begin(owner)
+            done = Rebuilt(self._projection.name, target, resumed)
+            folder = self._folder / run
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            site = Site(
+                self._settings, self._ledger.name, self._projection, self._next, run, folder, parts
+            )
+            if target:
+                self._make(site, target, told)
+            else:
+                generations.make_indexes(owner, self._next, self._projection)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            told("catching up", target, target)
+            self._runner(self._next).catch_up()
+            self._finish(owner, done, swap=swap, told=told)
+            return done
+
+    def _lock(self, owner: Connection) -> None:
+        locked = owner.execute(
+            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [self._next.schema]
+        ).fetchone()
+        if not (locked and locked[0]):
+            raise RebuildRunning(
+                f"The projection {self._projection.name} of ledger {self._ledger.name!r} is being"
+                " rebuilt by another process; wait for it, or stop that one."
+            )
+
+    def _begin(self, owner: Connection) -> tuple[str, int, int, bool]:
+        """Return the run to go on with, or a new one: run, target, parts, whether it goes on."""
+        name, version = self._projection.name, self._projection.version
+        with self._ledger.database.connect(self._live.schema) as connection:
+            row = connection.execute(
+                "SELECT run, target, parts FROM rebuilds WHERE projection = %s AND version = %s",
+                [name, version],
+            ).fetchone()
+            there = generations.version_of(owner, self._next, name)
+            if row and there == version and (self._folder / row[0]).is_dir():
+                return (*row, True)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            planned = self.plan()
+            planned.require_space(self._settings.home)
+            run = secrets.token_hex(8)
+            generations.make(owner, self._next, self._projection)
+            with connection.transaction():
+                connection.execute(
+                    "DELETE FROM rebuild_tasks WHERE run IN"
+                    " (SELECT run FROM rebuilds WHERE projection = %s)",
+                    [name],
+                )
+                connection.execute("DELETE FROM rebuilds WHERE projection = %s", [name])
+                connection.execute(
+                    "INSERT INTO rebuilds (projection, run, version, target, parts)"
+                    " VALUES (%s, %s, %s, %s, %s)",
+                    [name, run, version, planned.target, planned.parts],
+                )
+            return run, planned.target, planned.parts, False
+
+    def _make(self, site: Site, target: int, told: Progress) -> None:
+        """Do all tasks, stage by stage, those that are done already excepted."""
+        with self._ledger.database.connect(self._next.search_path) as connection:
+            noted = {
+                row[0]
+                for row in connection.execute(
+                    "SELECT task FROM rebuild_tasks WHERE run = %s", [site.run]
+                ).fetchall()
+            }
+            with self._doing(site) as do:
+                done = 0.0
+                for stage, tasks in self._stages(connection, site, target, noted):
+                    todo = [task for task in tasks if task.name not in noted]
+                    done += sum(task.weight for task in tasks if task.name in noted)
+                    told(stage, done, target)
+                    for task in do(todo):
+                        done += task.weight
+                        told(stage, done, target)
+                connection.execute(
+                    "UPDATE bookmarks SET position = %s WHERE projection = %s AND position < %s",
+                    [target, self._projection.name, target],
+                )
+
+    def _stages(
+        self, connection: Connection, site: Site, target: int, noted: set[str]
+    ) -> Iterator[tuple[str, list[Task]]]:
+        loads = [Task("load", part, LOAD * target / site.parts) for part in range(site.parts)]
+        if any(task.name not in noted for task in loads):
+            chunks = chunk_bounds(target)
+            yield (
+                "sorting the log",
+                [
+                    Task("sort", number, SORT * target / len(chunks), bounds)
+                    for number, bounds in enumerate(chunks)
+                    if not Spill(site.folder, site.parts).has(number)
+                ],
+            )
+        yield "settling", loads
+        statements = self._projection.statements("indexes.sql")
+        yield (
+            "indexing",
+            [
+                Task("index", number, INDEX * target / len(statements), step=statement)
+                for number, statement in enumerate(statements)
+            ],
+        )
+        for table in self._projection.tables:
+            with self._ledger.database.connect_as_owner() as owner:
+                owner.execute(
+                    sql.SQL("ANALYZE {}").format(sql.Identifier(self._next.schema, table))
+                )
+        derivations = self._projection(self._ledger).derivations()
+        for derivation in derivations:
+            found = connection.execute(
+                derivation.bounds.encode(), {"every": DERIVE_KEYS}
+            ).fetchall()
+            keys = ["", *(row[0] for row in found), LAST_KEY]
+            share = DERIVE * target / len(derivations) / (len(keys) - 1)
+            yield (
+                derivation.name,
+                [
+                    Task("derive", number, share, (low, high), derivation.name)
+                    for number, (low, high) in enumerate(pairwise(keys))
+                ],
+            )
+
+    @contextmanager
+    def _doing(self, site: Site) -> Iterator[Callable[[Sequence[Task]], Iterator[Task]]]:
+        """Yield what does tasks and yields each when it is done."""
+        if not self._workers:
+            worker = work.Worker(site, self._ledger.database, self._ledger)
+            yield lambda tasks: map(worker.do, tasks)
+            return
+        pool = ProcessPoolExecutor(
+            self._workers, mp_context=get_context("spawn"), initializer=work.start, initargs=(site,)
+        )
+
+        def done(tasks: Sequence[Task]) -> Iterator[Task]:
+            for one in as_completed([pool.submit(work.do, task) for task in tasks]):
+                yield one.result()
+
+        try:
+            yield done
+        except BrokenProcessPool as error:
+            raise RebuildBroken(
+                "A worker process of the rebuild ended. Start it again: it goes on where it was."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _runner(self, generation: generations.Generation) -> Runner:
+        return Runner(self._ledger, [self._projection], search_path=generation.search_path)
+
+    def _finish(self, owner: Connection, done: Rebuilt, *, swap: bool, told: Progress) -> None:
+        """Bring both generations to one position, compare them, and swap them.
+
+        Live projecting stands still meanwhile, reading and recording do not.
+        """
+        name = self._projection.name
+        version = generations.version_of(owner, self._live, name)
+        if version == self._projection.version:
+            self._runner(self._live).catch_up()
+        with owner.transaction():
+            bookmarks = sql.Identifier(self._live.schema, "bookmarks")
+            owner.execute(
+                sql.SQL("SELECT FROM {} WHERE projection = %s FOR UPDATE").format(bookmarks),
+                [name],
+            )
+            self._runner(self._next).catch_up()
+            if version == self._projection.version:
+                told("comparing", done.events, done.events)
+                self._catch_up_live(owner)
+                done.compared = True
+                done.differences = differences(
+                    owner, self._projection.tables, self._live.schema, self._next.schema
+                )
+            if swap:
+                generations.patiently(owner, self._swap)
+                done.swapped = True
+            else:
+                generations.drop(owner, self._next)
+            owner.execute(
+                sql.SQL("DELETE FROM {} WHERE projection = %s").format(
+                    sql.Identifier(self._live.schema, "rebuilds")
+                ),
+                [name],
+            )
+
+    def _catch_up_live(self, owner: Connection) -> None:
+        """Take the live tables to where the next ones are, on the connection that locks them."""
+        generations.on_path(owner, self._live)
+        row = owner.execute(
+            sql.SQL("SELECT position FROM {} WHERE projection = %s").format(
+                sql.Identifier(self._next.schema, "bookmarks")
+            ),
+            [self._projection.name],
+        ).fetchone()
+        assert row is not None
+        runner = self._runner(self._live)
+        while runner.step(owner, self._projection(self._ledger), until=row[0]):
+            pass
+
+    def _swap(self, owner: Connection) -> None:
+        generations.swap(
+            owner,
+            self._projection,
+            self._next,
+            generations.former(self._ledger, self._projection),
+        )
+
+
+LAST_KEY = "\U0010ffff"  # after every id, in C order

@@ -1,0 +1,75 @@
+"""Calls to Stripe, through Stripe's own client: what goes out of this program goes out here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ledger.errors import LedgerError
+
+PAGE_EVENTS = 100
+TIMEOUT_SECONDS = 10
+RETRIES = 3
+
+
+class StripeUnavailable(LedgerError):
+    """Stripe does not answer, or not as it should; asking again later is safe."""
+
+
+class StripeRefused(LedgerError):
+    """Stripe answers that it will not do this: the key is wrong, or may not."""
+
+
+class StripeApi:
+    """One Stripe account, by one secret or restricted key."""
+
+    def __init__(self, key: str, base: str | None = None) -> None:
+        import stripe  # noqa: PLC0415 — takes a third of a second, and most commands never call
+
+        self._errors = stripe
+        self._client = stripe.StripeClient(
+            key,
+            base_addresses={"api": base} if base else None,
+            max_network_retries=RETRIES,
+            http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS),
+        )
+
+    def events(self, since: int, until: int) -> Iterator[list[dict[str, Any]]]:
+        """Yield pages of the events created in [since, until] (unix seconds), newest first.
+
+        The bodies are as they were rendered when the events came into being. Stripe keeps thirty
+        days. Raises StripeUnavailable, StripeRefused.
+        """
+        after: dict[str, str] = {}
+        while True:
+            page = self._get(
+                "/v1/events", created={"gte": since, "lte": until}, limit=PAGE_EVENTS, **after
+            )
+            found = page.get("data")
+            if not isinstance(found, list):
+                raise StripeUnavailable("Stripe's list of events has no `data`.")
+            yield found
+            if not (page.get("has_more") and found):
+                return
+            after = {"starting_after": found[-1]["id"]}
+
+    def _get(self, path: str, **params: Any) -> dict[str, Any]:
+        errors = self._errors
+        try:
+            # Not the client's own objects: they turn decimals into what JSON does not have.
+            answer = self._client.raw_request("get", path, **params)
+        except (errors.AuthenticationError, errors.PermissionError) as error:
+            raise StripeRefused(
+                f"Stripe refuses STRIPE_API_KEY: {error.user_message or error}. A restricted key"
+                " with read access to events is enough."
+            ) from error
+        except errors.StripeError as error:
+            raise StripeUnavailable(
+                f"Stripe does not answer: {error.user_message or type(error).__name__}."
+            ) from error
+        found = msgspec.json.decode(answer.body)
+        if not isinstance(found, dict):
+            raise StripeUnavailable(f"Stripe answered {path} with something else than an object.")
+        return found

@@ -1,0 +1,150 @@
+"""How fast all read models are rebuilt, against reading alone and the library's own runner.
+
+(a) *read and decode*: two processes copy the whole log out and decode every body, nothing else;
+(b) *rebuild*: `ledger rebuild crm` with two workers, up to the swap, comparison included;
+(c) *library*: eventsourcing's ProjectionRunner over its own PostgreSQL recorder, projecting 20,000
+of the same customers' events into a customers view, one commit per event as it does.
+All in one run on one PostgreSQL; figures are ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import msgspec
+from bench_library import library_events_per_second
+from bench_log import grow
+
+from ledger.bootstrap import installation
+from ledger.database import wire
+from ledger.projections import Crm
+from ledger.projections.rebuild import Rebuild
+from ledger.settings import Settings
+
+WORKERS = 2
+LIBRARY_EVENTS = 20_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One size of the log: events, and events per second."""
+
+    events: int
+    read_per_s: float
+    rebuild_per_s: float
+    stages: dict[str, float]
+
+
+def main() -> None:
+    """Fill, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--events", default="100000,1000000", help="sizes of the log, growing")
+    parser.add_argument("--rounds", type=int, default=1, help="rebuilds per size; the median counts")
+    parser.add_argument("--home", type=Path, help="keep the ledger here and use what is there")
+    parser.add_argument("--database-url", help="another PostgreSQL than the embedded one")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {
+            "LEDGER_HOME": str(chosen.home or folder),
+            "LEDGER_MASTER_KEY": "YmVuY2htYXJrcy1uZWVkLW5vLXNlY3JldC1rZXkhISE=",
+        }
+        if chosen.database_url:
+            environ["LEDGER_DATABASE_URL"] = chosen.database_url
+        settings = Settings.from_env(environ)
+        sizes = [int(size) for size in chosen.events.split(",")]
+        measured = [measure(settings, size, chosen.rounds) for size in sizes]
+        library = library_events_per_second(settings, LIBRARY_EVENTS)
+    say(f"library's runner: {library:,.0f} events/s")
+    first, last = measured[0], measured[-1]
+    result = {
+        "events_per_s": round(last.rebuild_per_s),
+        "of_read_limit": round(last.rebuild_per_s / last.read_per_s, 3),
+        "vs_library_runner": round(last.rebuild_per_s / library, 1),
+        "cost_growth": round(first.rebuild_per_s / last.rebuild_per_s, 3),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+    }
+    for name, figure in result.items():
+        say(f"{name:20}{figure:>12}")
+    if chosen.json:
+        print(json.dumps(result))
+
+
+def measure(settings: Settings, size: int, rounds: int) -> Measured:
+    """Fill the log up to a size, then read it and rebuild from it."""
+    events = grow(settings, size, say)
+    with installation(settings) as opened:  # kept running: start-up is not measured
+        ledger = opened.ledger()
+        with opened.database.connect_as_owner() as owner:
+            owner.execute("CHECKPOINT")
+            owner.execute(f"VACUUM ANALYZE {ledger.schema}.events")
+        reading = read_all(settings, events)
+        found: list[Measured] = []
+        for _ in range(rounds):
+            stages: dict[str, float] = {}
+            before = ("", time.monotonic())
+
+            def told(stage: str, _done: float, _total: float) -> None:
+                nonlocal before
+                if stage != before[0]:
+                    now = time.monotonic()
+                    stages[before[0]] = now - before[1]
+                    before = (stage, now)
+
+            started = time.monotonic()
+            Rebuild(settings, ledger, Crm, WORKERS).run(told)
+            ended = time.monotonic()
+            stages[before[0]] = ended - before[1]
+            stages.pop("", None)
+            found.append(Measured(events, reading, events / (ended - started), stages))
+    one = sorted(found, key=lambda each: each.rebuild_per_s)[len(found) // 2]
+    say(f"{events:,} events: read {reading:,.0f}/s, rebuilt {one.rebuild_per_s:,.0f}/s")
+    say("  " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in one.stages.items()))
+    return one
+
+
+def read_all(settings: Settings, events: int) -> float:
+    """Return how many events per second two processes read and decode."""
+    half = events // 2
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+        list(pool.map(read, [settings] * 2, [0, 0], [0, 0]))  # started and imported
+        began = time.monotonic()
+        list(pool.map(read, [settings] * 2, [0, half], [half, events]))
+        return events / (time.monotonic() - began)
+
+
+def read(settings: Settings, after: int, until: int) -> int:
+    """Copy a range of the log out and decode its bodies."""
+    decode = msgspec.json.Decoder().decode
+    count = 0
+    with installation(settings, migrated=False) as opened:
+        ledger = opened.ledger()
+        statement = (
+            "COPY (SELECT data, position, stream, topic, customer_id, object_id, occurred_at"
+            f" FROM events WHERE position > {after:d} AND position <= {until:d})"
+            " TO STDOUT (FORMAT binary)"
+        )
+        with opened.database.connect(ledger.schema) as connection:
+            for row in wire.copy_out(connection, statement.encode()):
+                length = int.from_bytes(row[2:6], "big")
+                decode(row[7 : 6 + length])
+                count += 1
+    return count
+
+
+def say(text: str) -> None:
+    """Tell how it goes; the result alone is for standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+"""Read models made anew: the same rows, nothing lost meanwhile, nothing called outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import pytest
+from psycopg import sql
+
+from ledger.application import Ledger
+from ledger.errors import NotMigrated, RequestInvalid
+from ledger.projections import Crm, Runner
+from ledger.projections.rebuild import Rebuild, Rebuilt
+from ledger.projections.rebuild.plan import DiskTooFull
+from ledger.projections.rebuild.versions import bring_to_version, roll_back
+from ledger.settings import Settings
+from tests.conftest import VIEWS
+from tests.facts import T0, customer, event, invoice, project, record, subscription
+from tests.test_convergence import Plan, deliver, story
+
+FACTS = len(story())
+SHUFFLED = Plan(tuple(sorted(range(FACTS), key=lambda index: index * 31 % 59)), ((5, 2), (20, 3)))
+
+
+class Newer(Crm):
+    """The CRM views, of a version to come."""
+
+    version = Crm.version + 1
+
+
+def rebuild(
+    settings: Settings, ledger: Ledger, projection: type[Crm] = Crm, **options: Any
+) -> Rebuilt:
+    return Rebuild(settings, ledger, projection, workers=2).run(**options)
+
+
+def rows(ledger: Ledger) -> dict[str, list[tuple[Any, ...]]]:
+    with ledger.pool.connection() as connection:
+        return {
+            name: sorted(
+                connection.execute(
+                    sql.SQL("SELECT t::text FROM {} AS t").format(sql.Identifier(name))
+                ).fetchall()
+            )
+            for name in VIEWS
+        }
+
+
+def schemas(ledger: Ledger) -> set[str]:
+    with ledger.database.connect_as_owner() as connection:
+        found = connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE %s", [f"%crm_{ledger.schema}"]
+        ).fetchall()
+    return {row[0].removesuffix(f"_crm_{ledger.schema}") for row in found}
+
+
+def test_what_is_rebuilt_equals_what_was_projected_live_row_for_row(
+    settings: Settings, ledger: Ledger
+) -> None:
+    deliver(ledger, story(), SHUFFLED)
+    live = rows(ledger)
+
+    done = rebuild(settings, ledger)
+
+    assert done == Rebuilt("crm", FACTS, swapped=True, compared=True)
+    assert rows(ledger) == live
+    assert schemas(ledger) == {"former"}
+
+
+def test_an_empty_ledger_can_be_rebuilt(settings: Settings, ledger: Ledger) -> None:
+    assert rebuild(settings, ledger).swapped
+    record(ledger, event("customer.created", customer()))
+    project(ledger)
+
+    assert len(rows(ledger)["customers"]) == 1
+
+
+def test_live_projecting_goes_on_from_what_was_rebuilt(settings: Settings, ledger: Ledger) -> None:
+    facts = story()
+    record(ledger, *facts[: FACTS // 2])
+    rebuild(settings, ledger)
+    record(ledger, *facts[FACTS // 2 :])
+    project(ledger)
+    gone_on = rows(ledger)
+
+    assert rebuild(settings, ledger).differences == []
+    assert rows(ledger) == gone_on
+
+
+def test_a_row_that_does_not_follow_from_the_log_is_named(
+    settings: Settings, ledger: Ledger
+) -> None:
+    deliver(ledger, story(), SHUFFLED)
+    right = rows(ledger)
+    with ledger.pool.connection() as connection:
+        connection.execute("UPDATE customers SET status = 'lead' WHERE id = 'cus_andi'")
+        connection.execute("DELETE FROM owners WHERE object_id = 'in_andi'")
+
+    found = {one.table: one for one in rebuild(settings, ledger, swap=False).differences}
+
+    assert set(found) == {"customers", "owners"}
+    assert [text[:32] for text in found["customers"].examples] == [
+        "only before: (cus_andi,lead,f,id",
+        "only now: (cus_andi,inactive,f,i",
+    ]
+    assert (found["owners"].old_rows, found["owners"].new_rows) == (
+        len(right["owners"]) - 1,
+        len(right["owners"]),
+    )
+    assert found["owners"].examples == ["only now: (in_andi,cus_andi)"]
+
+
+def test_a_check_leaves_everything_as_it_was(settings: Settings, ledger: Ledger) -> None:
+    deliver(ledger, story(), SHUFFLED)
+    with ledger.pool.connection() as connection:
+        connection.execute("UPDATE customers SET status = 'lead'")
+    wrong = rows(ledger)
+
+    done = rebuild(settings, ledger, swap=False)
+
+    assert done.compared
+    assert not done.swapped
+    assert rows(ledger) == wrong
+    assert schemas(ledger) == set()
+
+
+def test_while_a_rebuild_runs_the_old_rows_are_read_and_what_comes_in_is_in_the_new_ones(
+    settings: Settings, ledger: Ledger
+) -> None:
+    facts = story()
+    record(ledger, *facts[:20])
+    project(ledger)
+    left = facts[20:]
+    read: list[bool] = []
+
+    def meanwhile(stage: str, done: float, total: float) -> None:
+        if stage == "comparing":
+            return  # live projecting stands still here
+        if left:
+            record(ledger, left.pop(0))
+        project(ledger)
+        with ledger.pool.connection() as connection:
+            found = connection.execute(
+                "SELECT count(*), (SELECT position FROM bookmarks) FROM facts"
+            ).fetchone()
+        assert found is not None
+        read.append(found[0] == found[1] > 0)
+
+    done = rebuild(settings, ledger, progress=meanwhile)
+    record(ledger, *left)
+    project(ledger)
+
+    assert len(read) > 10
+    assert all(read)
+    assert done.differences == []
+    assert len(rows(ledger)["facts"]) == FACTS
+    assert rebuild(settings, ledger).differences == []
+
+
+def test_going_back_reads_the_former_rows_which_then_catch_up(
+    settings: Settings, ledger: Ledger
+) -> None:
+    facts = story()
+    record(ledger, *facts[:30])
+    project(ledger)
+    rebuild(settings, ledger)
+    record(ledger, *facts[30:])
+    project(ledger)
+    now = rows(ledger)
+
+    roll_back(ledger, Crm)
+
+    assert len(rows(ledger)["facts"]) == 30
+    project(ledger)
+    assert rows(ledger) == now
+    roll_back(ledger, Crm)
+    assert rows(ledger) == now
+
+
+def test_without_former_rows_there_is_no_way_back(ledger: Ledger) -> None:
+    with pytest.raises(RequestInvalid, match="no former tables"):
+        roll_back(ledger, Crm)
+
+
+def test_another_version_is_rebuilt_when_it_starts_and_a_release_that_goes_back_takes_up_the_former(
+    settings: Settings, ledger: Ledger
+) -> None:
+    deliver(ledger, story(), SHUFFLED)
+    assert not bring_to_version(settings, ledger, Crm, None)
+
+    assert bring_to_version(settings, ledger, Newer, None)
+
+    with pytest.raises(NotMigrated, match="not of this release"):
+        Runner(ledger, [Crm]).catch_up()
+    record(ledger, event("customer.created", customer("cus_new"), at=T0 + 99))
+    Runner(ledger, [Newer]).catch_up()
+    with pytest.raises(RequestInvalid, match="of version"):
+        roll_back(ledger, Newer)
+    assert bring_to_version(settings, ledger, Crm, None)
+    project(ledger)
+    assert rebuild(settings, ledger).differences == []
+
+
+def test_too_little_space_is_said_before_anything_is_changed(
+    settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(ledger, story(), SHUFFLED)
+    needed = Rebuild(settings, ledger, Crm).plan().needed_bytes
+    usage = shutil.disk_usage(settings.home)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=int(1.29 * needed)))
+
+    with pytest.raises(DiskTooFull, match="Nothing was changed"):
+        rebuild(settings, ledger)
+
+    assert schemas(ledger) == set()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=int(1.31 * needed)))
+    assert rebuild(settings, ledger).swapped
+
+
+# --- killed ---------------------------------------------------------------------------------------
+
+
+class Program(NamedTuple):
+    environ: dict[str, str]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "ledger", *arguments],
+            env=self.environ, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ledger", *arguments],
+            env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def program(settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """The command line, on this test's ledger."""
+    return Program({
+        **os.environ, "LEDGER_HOME": str(settings.home),
+        "LEDGER_MASTER_KEY": "dGVzdC1tYXN0ZXIta2V5LW9mLTMyLWJ5dGVzLWxvbmc=",
+        **({"LEDGER_DATABASE_URL": settings.database_url} if settings.database_url else {}),
+    })  # fmt: skip
+
+
+def many(count: int) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        who, what, bill = f"cus_{number:05}", f"sub_{number:05}", f"in_{number:05}"
+        yield event("customer.created", customer(who), at=T0 + number)
+        yield event("customer.subscription.created", subscription(what, of=who), at=T0 + number)
+        yield event("invoice.paid", invoice(bill, of=who, status="paid"), at=T0 + number)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_rebuild_goes_on_where_it_was(ledger: Ledger, program: Program, seed: int) -> None:
+    record(ledger, *many(200))
+    project(ledger)
+    live = rows(ledger)
+    at = ["sorting the log", "settling", "indexing", "owners", "payments", "customers"]
+    stage = Random(seed).choice(at)
+
+    process = program.start("--ledger", ledger.name, "rebuild", "crm")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.strip() == stage:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    assert rows(ledger) == live
+    again = program.run("--ledger", ledger.name, "rebuild", "crm", "--json")
+    assert again.returncode == 0, again.stderr
+    (told,) = json.loads(again.stdout)
+    assert (told["events"], told["swapped"], told["differences"]) == (600, True, [])
+    assert told["resumed"]
+    assert rows(ledger) == live
+    assert schemas(ledger) == {"former"}
+
+
+# --- nothing outside ------------------------------------------------------------------------------
+
+NO_NETWORK = """
+import sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        where = arguments[1] if event != "socket.getaddrinfo" else arguments[0]
+        if not (isinstance(where, (str, bytes)) and event == "socket.connect"):
+            open({told!r}, "a").write(f"{{event}} {{where}}\\n")
+            raise PermissionError("a rebuild must not call anything outside")
+
+sys.addaudithook(refuse)
+"""
+
+
+def test_a_rebuild_calls_nothing_outside(ledger: Ledger, program: Program, tmp_path: Path) -> None:
+    told = tmp_path / "calls"
+    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK.format(told=str(told)))
+    environ = {**program.environ, "PYTHONPATH": str(tmp_path)}
+    guarded = Program(environ)
+    probe = subprocess.run(
+        [sys.executable, "-c", "import socket; socket.create_connection(('127.0.0.1', 9))"],
+        env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "must not call" in probe.stderr  # the guard guards
+    told.unlink()
+    record(ledger, *many(20))
+
+    done = guarded.run("--ledger", ledger.name, "rebuild", "--all")
+
+    assert done.returncode == 0, done.stderr
+    assert not told.exists()
