@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"api", "scripts", "ledger.cli"},
     {"ledger.bootstrap", "ledger.scheduler"},
     {"ledger.health", "ledger.history", "ledger.tokens", "ledger.projections"},
-    {"ledger.application"},
+    {"ledger.application", "ledger.simulator"},
     {"ledger.intake", "ledger.facts"},
     {"ledger.aggregates"},
     {"ledger.log"},
@@ -38,8 +38,8 @@ LAYERS: list[set[str]] = [
 DEPTH = {layer: depth for depth, layers in enumerate(LAYERS) for layer in layers}
 
 FENCES = {
-    "stripe": {"tests"},
-    "flask": {"api", "scripts"},
+    "stripe": {"tests", "ledger.simulator"},
+    "flask": {"api", "scripts", "ledger.simulator"},
     "asyncio": {"api", "ledger.intake", "ledger.log"},
     "apscheduler": {"ledger.scheduler"},
     "granian": {"api"},

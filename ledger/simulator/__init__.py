@@ -1,0 +1,19 @@
+"""A Stripe of our own: deterministic, offline, with its own record of the truth.
+
+It imports nothing of the product, for it is what the product is held against.
+"""
+
+from ledger.simulator.declines import Behaviour
+from ledger.simulator.random_business import random_business
+from ledger.simulator.refusals import Refused
+from ledger.simulator.settings import NEWEST, AccountSettings
+from ledger.simulator.simulator import Simulator
+
+__all__ = [
+    "NEWEST",
+    "AccountSettings",
+    "Behaviour",
+    "Refused",
+    "Simulator",
+    "random_business",
+]
