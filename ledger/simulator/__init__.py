@@ -3,6 +3,7 @@
 It imports nothing of the product, for it is what the product is held against.
 """
 
+from ledger.simulator.believable_business import BelievableBusiness, believable_business
 from ledger.simulator.declines import Behaviour
 from ledger.simulator.random_business import random_business
 from ledger.simulator.refusals import Refused
@@ -13,7 +14,9 @@ __all__ = [
     "NEWEST",
     "AccountSettings",
     "Behaviour",
+    "BelievableBusiness",
     "Refused",
     "Simulator",
+    "believable_business",
     "random_business",
 ]

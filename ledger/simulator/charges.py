@@ -42,7 +42,6 @@ _NEW: Json = {
     "application_fee": None,
     "application_fee_amount": None,
     "balance_transaction": None,
-    "customer_account": None,
     "destination": None,
     "dispute": None,
     "disputed": False,

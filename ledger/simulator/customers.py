@@ -219,7 +219,7 @@ class Customers(Family):
         customer = self._without_discount(customer)
         found = self.sim.coupons.named(coupon, "coupon")
         discount = self.sim.coupons.redeem(found, customer=customer["id"], subscription=None)
-        return self.engine.change(customer, discount=_shown(discount))
+        return self.engine.change(customer, discount=discount)
 
     def _without_discount(self, customer: Json) -> Json:
         if customer["discount"] is None:
@@ -236,10 +236,6 @@ class Customers(Family):
                 code="resource_missing",
                 param="invoice_settings[default_payment_method]",
             )
-
-
-def _shown(discount: Json) -> Json:
-    return {key: value for key, value in discount.items() if key != "_"}
 
 
 def _invoice_settings(given: dict[str, Any]) -> Json:

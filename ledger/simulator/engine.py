@@ -148,9 +148,9 @@ class Engine:
             if before is obj:
                 return
             told = {version: self._told_change(before, obj, version) for version in versions}
-            if type_.endswith(".updated") and not any(
-                data["previous_attributes"] for data in told.values()
-            ):
+            if type_.endswith(".updated"):
+                told = {v: data for v, data in told.items() if data["previous_attributes"]}
+            if not told:
                 return
         else:
             told = {version: {"object": render(obj, version)} for version in versions}

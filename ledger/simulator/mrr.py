@@ -30,8 +30,8 @@ def recurring_revenue(engine: Engine, subscription: Json, discounts: Sequence[Js
     items = subscription["items"]["data"]
     amounts = [_net_of_tax(engine, subscription, item) for item in items]
     for discount in discounts:
-        coupon = _coupon(engine, discount)
-        if coupon is None or coupon["duration"] == "once":
+        coupon = discount["_"]["coupon"]
+        if coupon["duration"] == "once":
             continue
         if coupon["percent_off"] is not None:
             left = 1 - Fraction(str(coupon["percent_off"])) / 100
@@ -60,11 +60,6 @@ def _net_of_tax(engine: Engine, subscription: Json, item: Json) -> Fraction:
 def _months(item: Json) -> Fraction:
     recurring = item["price"]["recurring"]
     return PER_MONTH[recurring["interval"]] / int(recurring["interval_count"])
-
-
-def _coupon(engine: Engine, discount: Json) -> Json | None:
-    kept: Json | None = discount.get("_", {}).get("coupon")
-    return kept or engine.find("coupon", discount["source"]["coupon"])
 
 
 def _split(amount_off: int, amounts: Sequence[Fraction]) -> list[Fraction]:

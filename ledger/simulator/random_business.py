@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ledger.simulator.ids import random_from
 from ledger.simulator.moments import DAY, HOUR
@@ -10,23 +10,23 @@ from ledger.simulator.random_customers import CustomerSteps
 from ledger.simulator.random_money import MoneySteps
 from ledger.simulator.random_subscriptions import SubscriptionSteps
 from ledger.simulator.refusals import Refused
-from ledger.simulator.settings import NEWEST, AccountSettings
+from ledger.simulator.settings import AccountSettings
 from ledger.simulator.simulator import Simulator
 
 START = 1_735_689_600  # 2025-01-01T00:00:00Z
 
 
 def random_business(
-    seed: int, size: int, *, start: int = START, api_version: str = NEWEST
+    seed: int, size: int, *, start: int = START, endpoint_versions: Sequence[str] = ()
 ) -> Simulator:
     """Return a simulator after `size` random operations, begun at `start` (unix seconds).
 
     The account's settings follow from the seed too. Operations that Stripe would refuse are
-    tried and refused; several happen within one second, and days pass between others.
+    tried and refused; several happen within one second, and days pass between others. One
+    webhook endpoint is made for each of `endpoint_versions` before anything happens.
     """
     chance = random_from(f"business:{seed}")
     settings = AccountSettings(
-        api_version=api_version,
         retry_after_days=chance.choice([(3, 5, 7, 7), (1, 2), (3,), ()]),
         final_action=chance.choice(["cancel", "unpaid", "past_due", "pause"]),
         invoice_final_action=chance.choice(["open", "uncollectible"]),
@@ -36,6 +36,9 @@ def random_business(
         cancels_on_dispute=chance.random() < 0.5,
     )
     simulator = Simulator(seed, start, settings)
+    for number, version in enumerate(endpoint_versions):
+        url = f"https://ledger.example.test/webhooks/{number}"
+        simulator.webhook_endpoints.create(url=url, api_version=version)
     walk = Walk(simulator, chance)
     for _ in range(size):
         walk.step()

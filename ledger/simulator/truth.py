@@ -185,12 +185,12 @@ class Truth:
 
         Per licensed item: list amount at its quantity, less tax contained in it, less
         discounts, times months per period, rounded half up once; then summed. Months per
-        period: month 1/n, year 1/(12 n), week 52/(12 n), day 365/(12 n). Discounts: those that last (forever) and repeating ones while
-        their window is open, in their order; percentages of what is left, fixed amounts split
-        over the items by largest remainder; the customer's where it has none of its own; `once`
-        never. Counts while active or past due; 0 while trialing (unless it has paid before, as
-        a free month does not lower it), incomplete, unpaid, paused or under pause_collection.
-        Metered items count 0.
+        period: month 1/n, year 1/(12 n), week 52/(12 n), day 365/(12 n). Discounts: those that
+        last (forever) and repeating ones while their window is open, in their order;
+        percentages of what is left, fixed amounts split over the items by largest remainder;
+        the customer's where it has none of its own; `once` never. Counts while active or past
+        due; 0 while trialing (unless it has paid before, as a free month does not lower it),
+        incomplete, unpaid, paused or under pause_collection. Metered items count 0.
         """
         state = self.subscription_at(subscription, at)
         if state is None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ledger.simulator.rendering import recent
+from ledger.simulator.rendering import older, oldest, recent
 from ledger.simulator.rendering.steps import Step
 
 Json = dict[str, Any]
 
 # (first date of the newer shape, the step that leads to the older one), newest first.
-STEPS: tuple[tuple[str, Step], ...] = recent.STEPS
+STEPS: tuple[tuple[str, Step], ...] = (
+    *recent.STEPS,
+    *older.STEPS,
+    *oldest.STEPS,
+)
 
 # Types that endpoints of older versions never receive.
 FIRST_TOLD = {
@@ -42,6 +46,8 @@ def render(obj: Json, version: str) -> Json:
         lines = obj["lines"]
         shown = [_public(line) for line in lines["data"]]
         return {**_public(obj), "lines": {**lines, "data": shown}}
+    if kind == "customer" and obj["discount"]:
+        return {**obj, "discount": _public(obj["discount"])}
     return _public(obj)
 
 
