@@ -39,7 +39,7 @@ class BalanceTransactions(Family):
         super().__init__(simulator)
         self._pending: defaultdict[str, int] = defaultdict(int)
         self._available: defaultdict[str, int] = defaultdict(int)
-        self._falling_due: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
+        self._falling_due: defaultdict[tuple[str, int], list[tuple[str, int]]] = defaultdict(list)
         self._last_payout_day = 0
 
     def post(
@@ -93,14 +93,15 @@ class BalanceTransactions(Family):
             self._available[currency] += amount - fee
         else:
             self._pending[currency] += amount - fee
-            if available_on not in self._falling_due:
-                self.engine.later(available_on, self._settle, available_on)
-            self._falling_due[available_on].append((transaction["id"], amount - fee))
+            due = self.engine.clock_id, available_on
+            if due not in self._falling_due:
+                self.engine.later(available_on, self._settle, *due)
+            self._falling_due[due].append((transaction["id"], amount - fee))
         return transaction
 
-    def _settle(self, day: int) -> None:
+    def _settle(self, clock_id: str, day: int) -> None:
         """Let what was pending until this day be available; pay out when it is time."""
-        for transaction_id, net in self._falling_due.pop(day):
+        for transaction_id, net in self._falling_due.pop((clock_id, day)):
             transaction = self.engine.get(self.kind, transaction_id)
             self.engine.change(transaction, status="available")
             self._pending[transaction["currency"]] -= net
@@ -242,3 +243,5 @@ class Payouts(Family):
             status = "completed" if payout["automatic"] else payout["reconciliation_status"]
             paid = self.engine.change(payout, status="paid", reconciliation_status=status)
             self.engine.tell("payout.paid", paid)
+            if payout["automatic"]:
+                self.engine.tell("payout.reconciliation_completed", paid)

@@ -309,7 +309,8 @@ class Billing:
         )
         customer = self.engine.get("customer", subscription["customer"])
         if customer["discount"] and customer["discount"]["id"] in spent:
-            self.engine.change(customer, discount=None)
+            customer = self.engine.change(customer, discount=None)
+            self.engine.tell("customer.updated", customer)
 
 
 def next_end(subscription: Json) -> int:

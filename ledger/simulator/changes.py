@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ledger.simulator.simulator import Simulator
 
 
+_BILLED = frozenset({"items", "trial_end", "billing_cycle_anchor"})
+
+
 class Changes:
     """Changes the subscriptions of one account."""
 
@@ -34,6 +37,8 @@ class Changes:
     def apply(self, subscription: Json, params: SubscriptionUpdate) -> Json:
         """Carry out what an update says of items, anchor and trial."""
         before = subscription
+        if subscription["status"] == "incomplete" and _BILLED & params.keys():
+            raise Refused("An incomplete subscription cannot be changed in this way.", param="id")
         ends_trial = self._move_trial(subscription, params)
         subscription = self.engine.get("subscription", subscription["id"])
         resets = ends_trial or params.get("billing_cycle_anchor") == "now"
@@ -145,6 +150,8 @@ class Changes:
                 return False
             self.engine.change(subscription, status="active", trial_end=self.engine.now)
             return True
+        if subscription["status"] not in ("trialing", "active", "past_due"):
+            raise Refused("This subscription cannot be given a trial.", param="trial_end")
         end = int(end)
         if end <= self.engine.now:
             raise Refused("Invalid timestamp: must be in the future.", param="trial_end")

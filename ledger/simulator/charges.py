@@ -172,10 +172,10 @@ class Charges(Family):
         self.engine.tell("charge.captured", charge)
         return charge
 
-    def release(self, charge: Json) -> None:
-        """Let go of money that was reserved and never captured."""
+    def release(self, charge: Json, told: str) -> None:
+        """Let go of money that was reserved and never captured; no money moves."""
         released = self.engine.change(charge, amount_refunded=charge["amount"], refunded=True)
-        self.engine.tell("charge.refunded", released)
+        self.engine.tell(told, released)
 
     def update(self, charge: str, **changes: Unpack[ChargeParams]) -> Json:
         """Change what may change about a charge."""

@@ -213,6 +213,7 @@ class Customers(Family):
         method = self.sim.payment_methods.resolve(token, "source")
         method = self.engine.change(method, customer=customer["id"])
         self.engine.tell("payment_method.attached", method)
+        self.engine.tell("customer.source.created", method)
         return self.engine.change(customer, default_source=method["id"])
 
     def _with_coupon(self, customer: Json, coupon: str) -> Json:

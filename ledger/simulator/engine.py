@@ -74,7 +74,7 @@ class Engine:
         self.endpoints: list[Json] = []
         self._clock = self.main
         self._objects: defaultdict[str, dict[str, Json]] = defaultdict(dict)
-        self._told: dict[str, Json] = {}
+        self._told: dict[tuple[str, str], Json] = {}
         self._numbers = count()
         self._request: str | None = None
         self._key: str | None = None
@@ -84,6 +84,11 @@ class Engine:
     def now(self) -> int:
         """The present second on the clock in force."""
         return self._clock.now
+
+    @property
+    def clock_id(self) -> str:
+        """The test clock in force; empty on the main one."""
+        return next((name for name, one in self.clocks.items() if one is self._clock), "")
 
     def new_id(self, prefix: str) -> str:
         """Return a new id of that prefix."""
@@ -141,7 +146,8 @@ class Engine:
         `also` is another type that tells the same.
         """
         object_id = obj.get("id") or key
-        before = self._told.get(object_id)
+        told_as = obj["object"], object_id
+        before = self._told.get(told_as)
         tells_before = type_.endswith(".updated") or type_ in _TELLS_BEFORE
         versions = self.versions()
         if tells_before and before is not None:
@@ -154,7 +160,7 @@ class Engine:
                 return
         else:
             told = {version: {"object": render(obj, version)} for version in versions}
-        self._told[object_id] = obj
+        self._told[told_as] = obj
         self._make_event(type_, object_id, told)
         if also:
             self._make_event(also, object_id, told)

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 from ledger.simulator import pricing
 from ledger.simulator.catalogue import Metadata, shown
 from ledger.simulator.engine import Json
-from ledger.simulator.family import Family
+from ledger.simulator.family import Family, merged_metadata
 from ledger.simulator.invoice_lines import (
     Wording,
     line,
@@ -160,7 +160,9 @@ class InvoiceItems(Family):
             if key in ("amount", "description", "discountable", "metadata", "period", "quantity")
         }
         with self.engine.call(known):
-            changed = self.amend(invoiceitem, leaves)
+            if "metadata" in leaves:
+                leaves["metadata"] = merged_metadata(known, leaves["metadata"])
+            changed = self.engine.change(known, **leaves)  # Stripe has no event for this
             if known["invoice"]:
                 self.sim.invoices.take_in(known["invoice"])
             return changed

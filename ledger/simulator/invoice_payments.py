@@ -72,7 +72,7 @@ class InvoicePayments(Family):
         self.engine.change(payment, status="canceled", status_transitions=transitions)
         intent = self.engine.get("payment_intent", payment["payment"]["payment_intent"])
         if intent["status"] not in ("succeeded", "canceled"):
-            self.sim.payment_intents.cancel(intent["id"], cancellation_reason="void_invoice")
+            self.sim.payment_intents.give_up(intent, "void_invoice")
 
     def ask_for(self, invoice: Json, amount: int) -> None:
         """Let the payment ask for another amount (minor units), after a credit note."""

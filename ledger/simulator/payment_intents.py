@@ -9,10 +9,12 @@ from ledger.simulator.declines import DECLINES, Decline
 from ledger.simulator.engine import Json
 from ledger.simulator.family import Family
 from ledger.simulator.intent_shape import new_intent
+from ledger.simulator.moments import DAY
 from ledger.simulator.payment_methods import declined
 from ledger.simulator.refusals import Refused, needs, not_now
 
 Outcome = Literal["succeeded", "failed", "requires_action", "requires_capture"]
+HELD_DAYS = 7
 _OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 
@@ -191,23 +193,27 @@ class PaymentIntents(Family):
             return self._succeeded(self.engine.change(intent, amount_capturable=0), charge, amount)
 
     def cancel(self, payment_intent: str, *, cancellation_reason: str | None = None) -> Json:
-        """Give an intent up."""
+        """Give an intent up; one that an invoice made is given up with the invoice."""
         intent = self.retrieve(payment_intent)
-        if intent["status"] not in (*_OPEN, "requires_capture"):
+        if intent["_"]["invoice"] or intent["status"] not in (*_OPEN, "requires_capture"):
             raise self._unexpected(intent)
         with self.engine.call(intent):
-            if intent["status"] == "requires_capture":
-                self.sim.charges.release(self.engine.get("charge", intent["latest_charge"]))
-            canceled = self.engine.change(
-                intent,
-                status="canceled",
-                canceled_at=self.engine.now,
-                cancellation_reason=cancellation_reason,
-                amount_capturable=0,
-                next_action=None,
-            )
-            self.engine.tell("payment_intent.canceled", canceled)
-            return canceled
+            return self.give_up(intent, cancellation_reason)
+
+    def give_up(self, intent: Json, reason: str | None, told: str = "charge.refunded") -> Json:
+        """Cancel an intent, and let go of what it has reserved."""
+        if intent["status"] == "requires_capture":
+            self.sim.charges.release(self.engine.get("charge", intent["latest_charge"]), told)
+        canceled = self.engine.change(
+            intent,
+            status="canceled",
+            canceled_at=self.engine.now,
+            cancellation_reason=reason,
+            amount_capturable=0,
+            next_action=None,
+        )
+        self.engine.tell("payment_intent.canceled", canceled)
+        return canceled
 
     def error_of(self, intent: Json) -> Refused:
         """Return the refusal that tells of an intent's last payment error."""
@@ -244,9 +250,17 @@ class PaymentIntents(Family):
                 _={**intent["_"], "charge": charge},
             )
             self.engine.tell("payment_intent.amount_capturable_updated", intent)
+            at = self.engine.now + HELD_DAYS * DAY
+            self.engine.later(at, self._let_go, intent["id"])
             return "requires_capture"
         self._succeeded(intent, charge, intent["amount"])
         return "succeeded"
+
+    def _let_go(self, intent_id: str) -> None:
+        """Let a reservation that nobody has captured expire."""
+        intent = self.retrieve(intent_id)
+        if intent["status"] == "requires_capture":
+            self.give_up(intent, "automatic", "charge.expired")
 
     def _succeeded(self, intent: Json, charge: Json, amount: int) -> Json:
         paid = self.engine.change(

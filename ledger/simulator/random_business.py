@@ -71,6 +71,7 @@ class Walk(CustomerSteps, SubscriptionSteps, MoneySteps):
             (self.sell_differently, 3),
             (self.use_meter, 4),
             (self.move_money, 2),
+            (self.tidy, 3),
             (self.delete_customer, 1),
         ]
         for _ in range(3):

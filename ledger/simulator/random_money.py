@@ -186,6 +186,31 @@ class MoneySteps(Choices):
         else:
             self.sim.tax_rates.update(self.some(self.shelf.tax_rates), description=number)
 
+    def tidy(self) -> None:
+        """Something is deleted, or a detail is put right."""
+        which = self.chance.randrange(6)
+        if which == 0 and len(self.shelf.coupons) > 4:
+            self.sim.coupons.delete(self.shelf.coupons.pop())
+        elif which == 1:
+            waiting = [i for i in self.sim.invoice_items.all() if i["invoice"] is None]
+            self.sim.invoice_items.delete(self.some(waiting)["id"])
+        elif which == 2:
+            drafts = [i for i in self.sim.invoices.all() if i["status"] == "draft"]
+            one_off = self.some([i for i in drafts if not i["parent"]])
+            self.sim.invoices.delete(one_off["id"])
+        elif which == 3:
+            card = self.some_of("payment_method")["id"]
+            details = {"name": f"Name {self.chance.randrange(100)}"}
+            self.sim.payment_methods.update(card, billing_details=details)
+        elif which == 4:
+            intent = self.sim.setup_intents.create()["id"]
+            if self.chance.random() < 0.5:
+                self.sim.setup_intents.cancel(intent)
+            else:
+                self.sim.setup_intents.confirm(intent, payment_method="pm_card_chargeDeclined")
+        else:
+            self.sim.credit_notes.update(self.some_of("credit_note")["id"], memo="Checked")
+
     def use_meter(self) -> None:
         """A customer uses what is metered."""
         payload = {

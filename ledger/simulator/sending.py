@@ -25,6 +25,7 @@ class Sender:
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="webhooks")
         self._room = BoundedSemaphore(concurrency * 2)
         self._thread = local()
+        self._connections: list[HTTPConnection] = []
         self._lock = Lock()
         self._stopped = Event()
         self.answers: Counter[int] = Counter()
@@ -46,6 +47,8 @@ class Sender:
         if at_once:
             self._stopped.set()
         self._pool.shutdown(wait=True, cancel_futures=at_once)
+        for connection in self._connections:
+            connection.close()
 
     def _deliver(self, delivery: Delivery, done: Callable[[int], None] | None) -> None:
         try:
@@ -88,6 +91,8 @@ class Sender:
             known = self._thread.connections = {}
         if netloc not in known:
             known[netloc] = HTTPConnection(netloc, timeout=TIMEOUT_SECONDS)
+            with self._lock:
+                self._connections.append(known[netloc])
         return known[netloc]
 
     def _forget(self, netloc: str) -> None:

@@ -95,10 +95,9 @@ class Subscriptions(Family):
                 **params.get("cancellation_details", {}),
             }
             known = self.engine.change(known, cancellation_details=details)
-            ended = self.end(known)
             if params.get("invoice_now"):
-                self.sim.billing.invoice_now(ended, [], "subscription_update")
-            return self.retrieve(subscription)
+                self.sim.billing.invoice_now(known, [], "subscription_update")
+            return self.end(self.retrieve(subscription))
 
     def pause(
         self,
