@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
         "ledger.tokens",
         "ledger.projections",
     },
-    {"ledger.application"},
+    {"ledger.application", "ledger.simulator"},
     {"ledger.completeness", "ledger.intake", "ledger.facts", "ledger.moments"},
     {"ledger.aggregates", "ledger.stripe_api"},
     {"ledger.log"},
@@ -46,8 +46,8 @@ LAYERS: list[set[str]] = [
 DEPTH = {layer: depth for depth, layers in enumerate(LAYERS) for layer in layers}
 
 FENCES = {
-    "stripe": {"tests", "ledger.stripe_api"},
-    "flask": {"api", "scripts"},
+    "stripe": {"tests", "ledger.stripe_api", "ledger.simulator"},
+    "flask": {"api", "scripts", "ledger.simulator"},
     "asyncio": {"api", "ledger.intake", "ledger.log"},
     "apscheduler": {"ledger.scheduler"},
     "granian": {"api"},

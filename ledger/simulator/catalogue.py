@@ -1,0 +1,327 @@
+"""What is sold: products, prices, their meters, and the features products grant."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack
+
+from ledger.simulator.engine import Json
+from ledger.simulator.family import Family
+from ledger.simulator.refusals import Refused, needs
+
+Interval = Literal["day", "week", "month", "year"]
+Metadata = dict[str, str]
+
+
+class ProductParams(TypedDict, total=False):
+    """Parameters of a product."""
+
+    name: str
+    active: bool
+    description: str | None
+    default_price: str | None
+    default_price_data: dict[str, Any]
+    images: list[str]
+    marketing_features: list[Json]
+    metadata: Metadata
+    shippable: bool | None
+    statement_descriptor: str | None
+    tax_code: str | None
+    unit_label: str | None
+    url: str | None
+
+
+class ProductCreate(ProductParams, total=False):
+    """Parameters of a new product; it may bring its id along."""
+
+    id: str
+    type: str
+
+
+class Products(Family):
+    """Products."""
+
+    kind = "product"
+
+    def create(self, **params: Unpack[ProductCreate]) -> Json:
+        """Make a product."""
+        if not params.get("name"):
+            raise needs("name")
+        with self.engine.call():
+            now = self.engine.now
+            product = self.engine.save(
+                {
+                    "id": params.get("id") or self.engine.new_id("prod"),
+                    "object": "product",
+                    "active": params.get("active", True),
+                    "created": now,
+                    "default_price": None,
+                    "description": params.get("description"),
+                    "images": params.get("images", []),
+                    "livemode": False,
+                    "marketing_features": params.get("marketing_features", []),
+                    "metadata": params.get("metadata", {}),
+                    "name": params["name"],
+                    "package_dimensions": None,
+                    "shippable": params.get("shippable"),
+                    "statement_descriptor": params.get("statement_descriptor"),
+                    "tax_code": params.get("tax_code"),
+                    "type": params.get("type", "service"),
+                    "unit_label": params.get("unit_label"),
+                    "updated": now,
+                    "url": params.get("url"),
+                }
+            )
+            self.engine.tell("product.created", product)
+            if "default_price_data" in params:
+                price = self.sim.prices.create(
+                    product=product["id"], **params["default_price_data"]
+                )
+                product = self.update(product["id"], default_price=price["id"])
+            return product
+
+    def update(self, product: str, **changes: Unpack[ProductParams]) -> Json:
+        """Change a product."""
+        return self.amend(product, {**changes, "updated": self.engine.now})
+
+    def delete(self, product: str) -> Json:
+        """Delete a product that no price uses."""
+        known = self.retrieve(product)
+        if any(price["product"] == product for price in self.sim.prices.all()):
+            raise Refused("This product cannot be deleted because it has prices.")
+        with self.engine.call():
+            self.engine.tell("product.deleted", known)
+            self.engine.remove("product", product)
+        return {"id": product, "object": "product", "deleted": True}
+
+
+class Recurring(TypedDict, total=False):
+    """How often a price recurs."""
+
+    interval: Required[Interval]
+    interval_count: int
+    usage_type: Literal["licensed", "metered"]
+    meter: str | None
+    trial_period_days: int | None
+
+
+class Tier(TypedDict, total=False):
+    """One step of a tiered price; amounts in minor units, `up_to` inclusive or "inf"."""
+
+    up_to: Required[int | str | None]
+    unit_amount: int | None
+    unit_amount_decimal: str | None
+    flat_amount: int | None
+
+
+class PriceParams(TypedDict, total=False):
+    """What may change about a price."""
+
+    active: bool
+    lookup_key: str | None
+    metadata: Metadata
+    nickname: str | None
+    tax_behavior: str
+    transfer_lookup_key: bool
+
+
+class PriceCreate(PriceParams, total=False):
+    """Parameters of a new price; amounts in minor units."""
+
+    currency: Required[str]
+    product: str
+    product_data: dict[str, Any]
+    unit_amount: int
+    unit_amount_decimal: str
+    recurring: Recurring
+    billing_scheme: Literal["per_unit", "tiered"]
+    tiers: list[Tier]
+    tiers_mode: Literal["graduated", "volume"]
+    transform_quantity: dict[str, Any]
+
+
+class Prices(Family):
+    """Prices; tiers are held beside what is shown, as Stripe shows them only when asked."""
+
+    kind = "price"
+
+    def create(self, **params: Unpack[PriceCreate]) -> Json:
+        """Make a price of a product."""
+        with self.engine.call():
+            product = params.get("product")
+            if product is None:
+                if "product_data" not in params:
+                    raise needs("product")
+                product = self.sim.products.create(**params["product_data"])["id"]
+            self.sim.products.named(product, "product")
+            price = self.engine.save(self._new(product, params))
+            self.engine.tell("price.created", price)
+            if price["recurring"]:
+                self.engine.tell("plan.created", plan_of(price))
+            return price
+
+    def _new(self, product: str, params: PriceCreate) -> Json:
+        decimal = params.get("unit_amount_decimal")
+        amount = params.get("unit_amount")
+        if amount is not None:
+            decimal = str(amount)
+        elif decimal is not None and Decimal(decimal) == int(Decimal(decimal)):
+            amount = int(Decimal(decimal))
+        tiers = params.get("tiers")
+        recurring = params.get("recurring")
+        return {
+            "id": self.engine.new_id("price"),
+            "object": "price",
+            "active": params.get("active", True),
+            "billing_scheme": "tiered" if tiers else "per_unit",
+            "created": self.engine.now,
+            "currency": params["currency"].lower(),
+            "custom_unit_amount": None,
+            "livemode": False,
+            "lookup_key": params.get("lookup_key"),
+            "metadata": params.get("metadata", {}),
+            "nickname": params.get("nickname"),
+            "product": product,
+            "recurring": recurring
+            and {
+                "interval": recurring["interval"],
+                "interval_count": recurring.get("interval_count", 1),
+                "meter": recurring.get("meter"),
+                "trial_period_days": None,
+                "usage_type": recurring.get("usage_type", "licensed"),
+            },
+            "tax_behavior": params.get("tax_behavior", "unspecified"),
+            "tiers_mode": params.get("tiers_mode", "graduated") if tiers else None,
+            "transform_quantity": params.get("transform_quantity"),
+            "type": "recurring" if recurring else "one_time",
+            "unit_amount": None if tiers else amount,
+            "unit_amount_decimal": None if tiers else decimal,
+            "_": {"tiers": [_tier(tier) for tier in tiers or []]},
+        }
+
+    def update(self, price: str, **changes: Unpack[PriceParams]) -> Json:
+        """Change what may change about a price."""
+        leaves = {key: value for key, value in changes.items() if key != "transfer_lookup_key"}
+        with self.engine.call():
+            changed = self.amend(price, leaves)
+            if changed["recurring"]:
+                self.engine.tell("plan.updated", plan_of(changed))
+            return changed
+
+
+def _tier(tier: Tier) -> Json:
+    up_to = tier["up_to"]
+    amount = tier.get("unit_amount")
+    decimal = tier.get("unit_amount_decimal")
+    return {
+        "flat_amount": tier.get("flat_amount"),
+        "flat_amount_decimal": None,
+        "unit_amount": amount,
+        "unit_amount_decimal": decimal if decimal is not None else amount and str(amount),
+        "up_to": None if up_to in ("inf", None) else int(str(up_to)),
+    }
+
+
+def shown(price: Json) -> Json:
+    """Return a price as it stands inside other objects."""
+    return {key: value for key, value in price.items() if key != "_"}
+
+
+def plan_of(price: Json) -> Json:
+    """Return the plan that mirrors a recurring price."""
+    recurring = price["recurring"]
+    return {
+        "id": price["id"],
+        "object": "plan",
+        "active": price["active"],
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        "billing_scheme": price["billing_scheme"],
+        "created": price["created"],
+        "currency": price["currency"],
+        "interval": recurring["interval"],
+        "interval_count": recurring["interval_count"],
+        "livemode": False,
+        "metadata": price["metadata"],
+        "meter": recurring["meter"],
+        "nickname": price["nickname"],
+        "product": price["product"],
+        "tiers_mode": price["tiers_mode"],
+        "transform_usage": price["transform_quantity"],
+        "trial_period_days": recurring["trial_period_days"],
+        "usage_type": recurring["usage_type"],
+    }
+
+
+class Meters(Family):
+    """Billing meters and the usage reported to them."""
+
+    kind = "billing.meter"
+
+    class Create(TypedDict):
+        """Parameters of a new meter."""
+
+        display_name: str
+        event_name: str
+        default_aggregation: NotRequired[dict[str, str]]
+
+    class Usage(TypedDict):
+        """One report of usage."""
+
+        event_name: str
+        payload: dict[str, str]
+        timestamp: NotRequired[int]
+        identifier: NotRequired[str]
+
+    def create(self, **params: Unpack[Create]) -> Json:
+        """Make a meter that sums the `value` of its events by customer."""
+        with self.engine.call():
+            now = self.engine.now
+            meter = self.engine.save(
+                {
+                    "id": self.engine.new_id("mtr"),
+                    "object": "billing.meter",
+                    "created": now,
+                    "customer_mapping": {
+                        "event_payload_key": "stripe_customer_id",
+                        "type": "by_id",
+                    },
+                    "default_aggregation": {"formula": "sum"},
+                    "display_name": params["display_name"],
+                    "event_name": params["event_name"],
+                    "event_time_window": None,
+                    "livemode": False,
+                    "status": "active",
+                    "status_transitions": {"deactivated_at": None},
+                    "updated": now,
+                    "value_settings": {"event_payload_key": "value"},
+                    "_": {"usage": []},
+                }
+            )
+            self.engine.tell("billing.meter.created", meter)
+            return meter
+
+    def report(self, **params: Unpack[Usage]) -> Json:
+        """Report usage of a customer (the meter events of the API)."""
+        meter = next((m for m in self.all() if m["event_name"] == params["event_name"]), None)
+        if meter is None:
+            raise Refused(f"No active meter for event name {params['event_name']}.")
+        payload = params["payload"]
+        with self.engine.call():
+            at = params.get("timestamp", self.engine.now)
+            meter["_"]["usage"].append((at, payload["stripe_customer_id"], int(payload["value"])))
+            return {
+                "object": "billing.meter_event",
+                "created": self.engine.now,
+                "event_name": params["event_name"],
+                "identifier": params.get("identifier") or self.engine.ids.letters(24),
+                "livemode": False,
+                "payload": payload,
+                "timestamp": at,
+            }
+
+    def usage_of(self, meter: str | None, customer: str, start: int, end: int) -> int:
+        """Return the customer's usage from `start` until before `end` (unix seconds)."""
+        found = self.engine.find(self.kind, meter)
+        used = found["_"]["usage"] if found else []
+        return sum(value for at, whose, value in used if whose == customer and start <= at < end)
