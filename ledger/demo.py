@@ -49,7 +49,7 @@ class Demo:
         self._ledger = ledger
         self._url = url
         (self._secret, *_) = ledger.settings.webhook_secrets
-        self._business = believable_business(seed, start)
+        self._business = believable_business(seed, start=start)
 
     @property
     def business(self) -> BelievableBusiness:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ START = 1_704_067_200  # 2024-01-01T00:00:00Z
 BATCH_EVENTS = 1000
 SECRET_IDS = re.compile(
     rb'"((?:evt|cus|sub|si|in|il|pi|ch|py|re|du|dp|cn|pm|price|prod|req|txn|di|inpay|po|seti|cs|'
-    rb'promo|txr|ii|tok|src|card|bps|we|test_clock)_[A-Za-z0-9]{8,30})'
+    rb"promo|txr|ii|tok|src|card|bps|we|test_clock)_[A-Za-z0-9]{8,30})"
 )
 
 
@@ -69,10 +70,8 @@ def fill(settings: Settings, lives: range) -> int:
             for life in lives:
                 taken = _Collected()
                 for body in lived_again(bodies, life):
-                    try:
+                    with suppress(StopIteration):
                         intake.take(body, taken).send(None)
-                    except StopIteration:
-                        pass
                 for start in range(0, len(taken.events), BATCH_EVENTS):
                     batch = taken.events[start : start + BATCH_EVENTS]
                     written += sum(position > 0 for position in log.append(batch))

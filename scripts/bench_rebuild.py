@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from bench_library import library_events_per_second
@@ -29,6 +30,9 @@ from ledger.database import wire
 from ledger.projections import Crm
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
+
+if TYPE_CHECKING:
+    from ledger.application import Ledger
 
 WORKERS = 2
 LIBRARY_EVENTS = 20_000
@@ -49,7 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--events", default="100000,1000000", help="sizes of the log, growing")
-    parser.add_argument("--rounds", type=int, default=1, help="rebuilds per size; the median counts")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="rebuilds per size; the median counts"
+    )
     parser.add_argument("--home", type=Path, help="keep the ledger here and use what is there")
     parser.add_argument("--database-url", help="another PostgreSQL than the embedded one")
     chosen = parser.parse_args()
@@ -88,28 +94,31 @@ def measure(settings: Settings, size: int, rounds: int) -> Measured:
             owner.execute("CHECKPOINT")
             owner.execute(f"VACUUM ANALYZE {ledger.schema}.events")
         reading = read_all(settings, events)
-        found: list[Measured] = []
-        for _ in range(rounds):
-            stages: dict[str, float] = {}
-            before = ("", time.monotonic())
-
-            def told(stage: str, _done: float, _total: float) -> None:
-                nonlocal before
-                if stage != before[0]:
-                    now = time.monotonic()
-                    stages[before[0]] = now - before[1]
-                    before = (stage, now)
-
-            started = time.monotonic()
-            Rebuild(settings, ledger, Crm, WORKERS).run(told)
-            ended = time.monotonic()
-            stages[before[0]] = ended - before[1]
-            stages.pop("", None)
-            found.append(Measured(events, reading, events / (ended - started), stages))
+        found = [rebuild(settings, ledger, events, reading) for _ in range(rounds)]
     one = sorted(found, key=lambda each: each.rebuild_per_s)[len(found) // 2]
     say(f"{events:,} events: read {reading:,.0f}/s, rebuilt {one.rebuild_per_s:,.0f}/s")
     say("  " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in one.stages.items()))
     return one
+
+
+def rebuild(settings: Settings, ledger: Ledger, events: int, reading: float) -> Measured:
+    """Rebuild once, and note how long each stage took."""
+    stages: dict[str, float] = {}
+    stage, since = "", time.monotonic()
+
+    def told(now_at: str, _done: float, _total: float) -> None:
+        nonlocal stage, since
+        if now_at != stage:
+            now = time.monotonic()
+            stages[stage] = now - since
+            stage, since = now_at, now
+
+    started = time.monotonic()
+    Rebuild(settings, ledger, Crm, WORKERS).run(told)
+    ended = time.monotonic()
+    stages[stage] = ended - since
+    del stages[""]
+    return Measured(events, reading, events / (ended - started), stages)
 
 
 def read_all(settings: Settings, events: int) -> float:
@@ -129,7 +138,7 @@ def read(settings: Settings, after: int, until: int) -> int:
     with installation(settings, migrated=False) as opened:
         ledger = opened.ledger()
         statement = (
-            "COPY (SELECT data, position, stream, topic, customer_id, object_id, occurred_at"
+            "COPY (SELECT data, position, stream, topic, customer_id, object_id, occurred_at"  # noqa: S608
             f" FROM events WHERE position > {after:d} AND position <= {until:d})"
             " TO STDOUT (FORMAT binary)"
         )
