@@ -194,6 +194,11 @@ class Invoices(Drafts):
         self.engine.tell("invoice.updated", changed)
         return changed
 
+    def lines(self, invoice: str) -> list[Json]:
+        """Return an invoice's lines."""
+        found: list[Json] = self.retrieve(invoice)["lines"]["data"]
+        return found
+
     def stop_collecting(self, invoice: Json) -> None:
         """Let an invoice stand as it is: no step follows by itself."""
         stopped = self.engine.change(
