@@ -40,7 +40,9 @@ class Invoices(Drafts):
     def finalize_by_itself(self, invoice_id: str) -> None:
         """Finalise a draft whose hour has passed, and send it or try to collect it."""
         invoice = self.engine.find(self.kind, invoice_id)
-        if invoice and invoice["status"] == "draft" and invoice["auto_advance"]:
+        if invoice is None or not self.engine.find("customer", invoice["customer"]):
+            return
+        if invoice["status"] == "draft" and invoice["auto_advance"]:
             opened = self.finalize(invoice)
             if opened["status"] != "open":
                 return
