@@ -388,7 +388,7 @@ def test_a_downgrade_leaves_credit_that_the_next_invoice_uses(shop: Shop) -> Non
     [("keep_as_draft", "draft"), ("void", "void"), ("mark_uncollectible", "uncollectible")],
 )
 def test_collection_is_paused_while_the_subscription_stays_active(
-    shop: Shop, behavior: str, status: str
+    shop: Shop, behavior: Any, status: str
 ) -> None:
     subscription = shop.subscribe()
     shop.sim.subscriptions.update(

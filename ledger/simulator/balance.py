@@ -51,13 +51,14 @@ class BalanceTransactions(Family):
         fee: int = 0,
         category: str | None = None,
         description: str | None = None,
+        at_once: bool = False,
     ) -> Json:
         """Book a movement (minor units, out of the balance is negative); it settles later."""
         now = self.engine.now
         currency = source["currency"]
-        at_once = kind in ("payout", "payout_failure")
+        at_once = at_once or kind in ("payout", "payout_failure")
         available_on = now if at_once else (now // DAY + AVAILABLE_AFTER_DAYS) * DAY
-        fees = [
+        fees = fee and [
             {
                 "amount": fee,
                 "application": None,
@@ -66,12 +67,10 @@ class BalanceTransactions(Family):
                 "type": "stripe_fee",
             }
         ]
-        prefix = "txn" if source["object"] in ("charge", "refund") else "txn_"
+        family = "3" if source["object"] in ("charge", "refund") else "1"
         transaction = self.engine.save(
             {
-                "id": self.engine.new_id("txn")
-                if prefix == "txn"
-                else self.engine.ids.of_family("txn", "1", now),
+                "id": self.engine.ids.of_family("txn", family, now),
                 "object": "balance_transaction",
                 "amount": amount,
                 "available_on": available_on,
@@ -81,7 +80,7 @@ class BalanceTransactions(Family):
                 "description": description or source.get("description"),
                 "exchange_rate": None,
                 "fee": fee,
-                "fee_details": fees if fee else [],
+                "fee_details": fees or [],
                 "net": amount - fee,
                 "reporting_category": category or kind,
                 "source": source["id"],
@@ -91,6 +90,8 @@ class BalanceTransactions(Family):
         )
         if at_once:
             self._available[currency] += amount - fee
+            if kind == "charge":
+                self.engine.tell("balance.available", self.balance())
         else:
             self._pending[currency] += amount - fee
             due = self.engine.clock_id, available_on
@@ -161,6 +162,10 @@ class Payouts(Family):
             )
         with self.engine.call():
             return self.pay(params["amount"], currency, is_automatic=False)
+
+    def update(self, payout: str, *, metadata: Metadata) -> Json:
+        """Change a payout's metadata."""
+        return self.amend(payout, {"metadata": metadata})
 
     def pay(self, amount: int, currency: str, *, is_automatic: bool) -> Json:
         """Send an amount (minor units) on its way; it arrives days later."""

@@ -27,8 +27,10 @@ class Beginnings:
         self.sim = simulator
         self.engine = simulator.engine
 
-    def make(self, customer: Json, params: SubscriptionCreate) -> Json:
-        """Make a subscription that nobody has heard of yet."""
+    def make(
+        self, customer: Json, params: SubscriptionCreate, *, by_schedule: bool = False
+    ) -> Json:
+        """Make a subscription that nobody has heard of yet; by a schedule it is active at once."""
         given = params.get("items")
         if not given:
             raise needs("items")
@@ -46,7 +48,9 @@ class Beginnings:
             method = self.sim.payment_methods.resolve(params["default_payment_method"] or "")
             params = {**params, "default_payment_method": method["id"]}
         trial_end = self._trial_end(params)
-        self._check_can_pay(customer, params, trial_end)
+        charges = params.get("collection_method", "charge_automatically") == "charge_automatically"
+        if charges and not by_schedule and not trial_end:
+            self._check_can_pay(customer, params)
         now = self.engine.now
         anchor = trial_end or params.get("billing_cycle_anchor") or now
         subscription_id = self.engine.new_id("sub")
@@ -54,8 +58,8 @@ class Beginnings:
             self.item(subscription_id, price, item, anchor, trial_end)
             for price, item in zip(prices, given, strict=True)
         ]
-        charges = params.get("collection_method", "charge_automatically") == "charge_automatically"
-        status = "trialing" if trial_end else "incomplete" if charges else "active"
+        waits = charges and not by_schedule
+        status = "trialing" if trial_end else "incomplete" if waits else "active"
         rates = self.sim.tax_rates.named_all(params.get("default_tax_rates"))
         return self.engine.save(
             new_subscription(
@@ -105,7 +109,9 @@ class Beginnings:
             tax_rates=self.sim.tax_rates.named_all(given.get("tax_rates")),
         )
 
-    def start(self, subscription: Json, params: SubscriptionCreate) -> Json:
+    def start(
+        self, subscription: Json, params: SubscriptionCreate, *, by_schedule: bool = False
+    ) -> Json:
         """Make the first invoice, tell of the subscription, and try to collect."""
         self._add_invoice_items(subscription, params)
         billing = self.sim.billing
@@ -115,12 +121,12 @@ class Beginnings:
         else:
             share = self._first_share(subscription)
             lines = billing.lines_in_advance(subscription, subscription["items"]["data"], share)
-        sends = subscription["collection_method"] == "send_invoice"
+        waits = by_schedule or subscription["collection_method"] == "send_invoice"
         invoice = billing.draft(
-            subscription, lines, "subscription_create", None, auto_advance=sends
+            subscription, lines, "subscription_create", None, auto_advance=waits
         )
         subscription = self.engine.change(subscription, latest_invoice=invoice["id"])
-        if sends or subscription["status"] == "trialing":
+        if waits or subscription["status"] == "trialing":
             billing.watch(subscription)
         if subscription["status"] == "trialing":
             billing.watch_trial(subscription)
@@ -128,7 +134,7 @@ class Beginnings:
         self.engine.tell(
             "customer.subscription.created", self.engine.get("subscription", subscription["id"])
         )
-        if not sends:
+        if not waits:
             self._collect(subscription, self.sim.invoices.finalize(invoice), params)
         self.sim.features.refresh(subscription["customer"])
         self.engine.tell(
@@ -159,14 +165,10 @@ class Beginnings:
             raise Refused("Invalid timestamp: must be in the future.", param="trial_end")
         return int(end)
 
-    def _check_can_pay(
-        self, customer: Json, params: SubscriptionCreate, trial_end: int | None
-    ) -> None:
+    def _check_can_pay(self, customer: Json, params: SubscriptionCreate) -> None:
         """Refuse what Stripe refuses before anything is made."""
         behavior = params.get("payment_behavior", "allow_incomplete")
-        if trial_end or behavior == "default_incomplete":
-            return
-        if params.get("collection_method") == "send_invoice":
+        if behavior == "default_incomplete":
             return
         method = (
             params.get("default_payment_method")

@@ -18,7 +18,7 @@ from ledger.simulator.simulator import Simulator
 START = 1_704_067_200  # 2024-01-01T00:00:00Z
 MONTHS = 24
 CUSTOMERS = 600
-GROWTH_PER_MONTH = 1.1
+GROWTH_PER_MONTH = 1.12
 LATER_ARRIVALS_PER_MONTH = 45
 
 

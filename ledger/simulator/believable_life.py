@@ -20,8 +20,9 @@ from ledger.simulator.ids import random_from
 from ledger.simulator.moments import DAY, HOUR
 from ledger.simulator.people import Person, reason_to_leave, somebody
 from ledger.simulator.refusals import Refused
+from ledger.simulator.sessions import SubscriptionData
 from ledger.simulator.simulator import Simulator
-from ledger.simulator.subscription_shape import ENDED
+from ledger.simulator.subscription_shape import ENDED, PauseCollection
 
 _NUMBERS = {"visa": "4242424242424242", "mastercard": "5555555555554444"}
 
@@ -114,7 +115,7 @@ class Life:
         self.sim.subscriptions.create(**params)
 
     def _check_out(self, customer: str, params: Any) -> None:
-        data = {"metadata": {"channel": "checkout"}}
+        data: SubscriptionData = {"metadata": {"channel": "checkout"}}
         session = self.sim.checkout_sessions.create(
             mode="subscription",
             customer=customer,
@@ -220,7 +221,7 @@ class Life:
             self._set_seats(subscription, item, seats)
         elif self._happens(0.6):
             until = self.sim.now + self.chance.choice([30, 60]) * DAY
-            pause = {"behavior": "void", "resumes_at": until}
+            pause: PauseCollection = {"behavior": "void", "resumes_at": until}
             self.sim.subscriptions.update(subscription["id"], pause_collection=pause)
         elif self._happens(0.3):
             self.sim.subscriptions.pause(subscription["id"])

@@ -98,22 +98,26 @@ class Billing:
     # ----- periods
 
     def _end_trial(self, subscription: Json) -> None:
+        if not self.ends_for_want_of_a_method(subscription):
+            self.renew(self.engine.change(subscription, status="active"))
+
+    def ends_for_want_of_a_method(self, subscription: Json) -> bool:
+        """End or pause a subscription whose trial is over and that nothing pays for."""
         customer = self.engine.get("customer", subscription["customer"])
-        settings = customer["invoice_settings"]["default_payment_method"]
-        has_method = subscription["default_payment_method"] or settings
+        has_method = (
+            subscription["default_payment_method"]
+            or customer["invoice_settings"]["default_payment_method"]
+            or customer["default_source"]
+        )
         behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
-        charges = subscription["collection_method"] == "charge_automatically"
-        if charges and not (has_method or customer["default_source"]):
-            if behavior == "cancel":
-                self.sim.subscriptions.end(subscription)
-                return
-            if behavior == "pause":
-                self.sim.subscriptions.become_paused(
-                    subscription, "trial_end_without_payment_method"
-                )
-                return
-        started = self.engine.change(subscription, status="active")
-        self.renew(started)
+        sends = subscription["collection_method"] == "send_invoice"
+        if sends or has_method or behavior == "create_invoice":
+            return False
+        if behavior == "cancel":
+            self.sim.subscriptions.end(subscription)
+        else:
+            self.sim.subscriptions.become_paused(subscription, "trial_end_without_payment_method")
+        return True
 
     def renew(self, subscription: Json) -> None:
         """Begin the next period of the items whose period ends now, and invoice it."""

@@ -114,6 +114,13 @@ class Tier(TypedDict, total=False):
     flat_amount: int | None
 
 
+class Transform(TypedDict):
+    """How a quantity is counted in packages."""
+
+    divide_by: int
+    round: Literal["up", "down"]
+
+
 class PriceParams(TypedDict, total=False):
     """What may change about a price."""
 
@@ -130,14 +137,23 @@ class PriceCreate(PriceParams, total=False):
 
     currency: Required[str]
     product: str
-    product_data: dict[str, Any]
+    product_data: ProductCreate
     unit_amount: int
     unit_amount_decimal: str
     recurring: Recurring
     billing_scheme: Literal["per_unit", "tiered"]
     tiers: list[Tier]
     tiers_mode: Literal["graduated", "volume"]
-    transform_quantity: dict[str, Any]
+    transform_quantity: Transform
+
+
+class Priced(TypedDict, total=False):
+    """So many of a price that there is, or that is made on the spot."""
+
+    price: str
+    price_data: PriceCreate
+    quantity: int
+    tax_rates: list[str]
 
 
 class Prices(Family):
@@ -207,6 +223,16 @@ class Prices(Family):
             if changed["recurring"]:
                 self.engine.tell("plan.updated", plan_of(changed))
             return changed
+
+    def delete(self, price: str) -> Json:
+        """Delete a price, as the plan it mirrors; subscriptions that have it keep it."""
+        known = self.retrieve(price)
+        with self.engine.call():
+            self.engine.change(known, active=False)
+            if known["recurring"]:
+                self.engine.tell("plan.deleted", plan_of(known))
+            self.engine.tell("price.deleted", known)
+        return {"id": price, "object": "plan", "deleted": True}
 
 
 def _tier(tier: Tier) -> Json:

@@ -148,7 +148,10 @@ class Changes:
         if end == "now":
             if subscription["status"] != "trialing":
                 return False
-            self.engine.change(subscription, status="active", trial_end=self.engine.now)
+            ended = self.engine.change(subscription, trial_end=self.engine.now)
+            if self.sim.billing.ends_for_want_of_a_method(ended):
+                return False
+            self.engine.change(ended, status="active")
             return True
         if subscription["status"] not in ("trialing", "active", "past_due"):
             raise Refused("This subscription cannot be given a trial.", param="trial_end")

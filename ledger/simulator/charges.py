@@ -183,7 +183,10 @@ class Charges(Family):
 
     def _book(self, charge: Json, amount: int) -> Json:
         fee = charge_fee(amount, charge["currency"])
-        movement = self.sim.balance_transactions.post(charge, amount, "charge", fee=fee)
+        behaviour = self.sim.payment_methods.behaviour_of(charge["payment_method"])
+        movement = self.sim.balance_transactions.post(
+            charge, amount, "charge", fee=fee, at_once=behaviour.is_available_at_once
+        )
         return self.engine.change(charge, balance_transaction=movement["id"])
 
 

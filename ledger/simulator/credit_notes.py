@@ -18,6 +18,17 @@ class CreditNoteParams(TypedDict, total=False):
     metadata: Metadata
 
 
+class CreditedLine(TypedDict, total=False):
+    """One line to credit: of the invoice, or of its own; amounts in minor units."""
+
+    type: str
+    invoice_line_item: str
+    amount: int
+    description: str
+    quantity: int
+    unit_amount: int
+
+
 class CreditNoteCreate(CreditNoteParams, total=False):
     """Parameters of a credit note; amounts in minor units.
 
@@ -26,7 +37,7 @@ class CreditNoteCreate(CreditNoteParams, total=False):
 
     invoice: str
     amount: int
-    lines: list[dict[str, Any]]
+    lines: list[CreditedLine]
     credit_amount: int
     out_of_band_amount: int
     refund_amount: int
@@ -237,11 +248,11 @@ class CreditNotes(Family):
         given: Json = dict(params)
         return sum(given.get(part, 0) for part in parts)
 
-    def _line_amount(self, invoice: Json, line: dict[str, Any]) -> int:
+    def _line_amount(self, invoice: Json, line: CreditedLine) -> int:
         if "amount" in line:
-            return int(line["amount"])
+            return line["amount"]
         if "unit_amount" in line:
-            return int(line["unit_amount"]) * int(line.get("quantity", 1))
+            return line["unit_amount"] * line.get("quantity", 1)
         named = line.get("invoice_line_item")
         for one in invoice["lines"]["data"]:
             if one["id"] == named:

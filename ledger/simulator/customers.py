@@ -152,6 +152,25 @@ class Customers(Family):
             self.engine.tell("customer.updated", self.retrieve(customer))
             return made
 
+    def create_source(self, customer: str, *, source: str) -> Json:
+        """Give a customer another card by token; the first one is the default."""
+        known = self.retrieve(customer)
+        with self.engine.call(known):
+            method = self.attach_source(known, source)
+            if known["default_source"] is None:
+                changed = self.engine.change(known, default_source=method["id"])
+                self.engine.tell("customer.updated", changed)
+            return method
+
+    def update_source(self, customer: str, source: str, *, metadata: Metadata) -> Json:
+        """Change a card's metadata."""
+        known = self.retrieve(customer)
+        method = self.sim.payment_methods.retrieve(source)
+        with self.engine.call(known):
+            changed = self.engine.change(method, metadata=merged_metadata(method, metadata))
+            self.engine.tell("customer.source.updated", changed)
+            return changed
+
     def delete_discount(self, customer: str) -> Json:
         """Take the customer's discount away."""
         known = self.retrieve(customer)
@@ -160,6 +179,11 @@ class Customers(Family):
         with self.engine.call(known):
             self.engine.tell("customer.updated", self._without_discount(known))
         return {"object": "discount", "customer": customer, "deleted": True}
+
+    def balance_transactions(self, customer: str) -> list[Json]:
+        """Return the movements of a customer's balance, oldest first."""
+        found = self.engine.all("customer_balance_transaction")
+        return [one for one in found if one["customer"] == customer]
 
     # ----- what other families need
 
@@ -210,11 +234,16 @@ class Customers(Family):
     def _with_source(self, customer: Json, token: str | None) -> Json:
         if not token:
             return customer
+        method = self.attach_source(customer, token)
+        return self.engine.change(customer, default_source=method["id"])
+
+    def attach_source(self, customer: Json, token: str) -> Json:
+        """Make the card that a token stands for the customer's."""
         method = self.sim.payment_methods.resolve(token, "source")
         method = self.engine.change(method, customer=customer["id"])
         self.engine.tell("payment_method.attached", method)
         self.engine.tell("customer.source.created", method)
-        return self.engine.change(customer, default_source=method["id"])
+        return method
 
     def _with_coupon(self, customer: Json, coupon: str) -> Json:
         customer = self._without_discount(customer)

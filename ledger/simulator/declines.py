@@ -90,7 +90,8 @@ class Behaviour:
 
     Charges number `fails_from` and later are declined, `failures` of them (None: all).
     `authenticates` asks the customer first; `dispute` is the reason with which each paid charge
-    is disputed; `refund_fails` lets the bank send refunds back.
+    is disputed; `refund_fails` lets the bank send refunds back; `is_available_at_once` spares the
+    balance the wait.
     """
 
     decline: str | None = None
@@ -100,6 +101,7 @@ class Behaviour:
     declines_attachment: bool = False
     dispute: str | None = None
     refund_fails: bool = False
+    is_available_at_once: bool = False
 
     def answer(self, number: int) -> Decline | None:
         """Return how the bank declines the charge of this number, or None if it pays."""
@@ -127,7 +129,7 @@ TEST_CARDS: dict[str, tuple[str, str, Behaviour]] = {
     "amex": ("378282246310005", "amex", PAYS),
     "discover": ("6011111111111117", "discover", PAYS),
     "jcb": ("3566002020360505", "jcb", PAYS),
-    "bypassPending": ("4000000000000077", "visa", PAYS),
+    "bypassPending": ("4000000000000077", "visa", Behaviour(is_available_at_once=True)),
     "chargeDeclined": ("4000000000000002", "visa", _at_once("generic_decline")),
     "chargeCustomerFail": ("4000000000000341", "visa", Behaviour(decline="generic_decline")),
     "chargeDeclinedInsufficientFunds": (

@@ -9,7 +9,7 @@ from ledger.simulator.engine import Json
 from ledger.simulator.invoice_drafts import subscription_of
 from ledger.simulator.moments import DAY
 from ledger.simulator.payment_intents import Outcome
-from ledger.simulator.refusals import not_now
+from ledger.simulator.refusals import Refused, not_now
 
 if TYPE_CHECKING:
     from ledger.simulator.simulator import Simulator
@@ -66,10 +66,12 @@ class Dunning:
         if outcome == "failed":
             raise self.sim.payment_intents.error_of(self._intent(invoice))
         if outcome == "requires_action":
-            raise not_now(
+            raise Refused(
                 "Payment for this invoice requires additional user action before it can be"
                 " completed successfully.",
-                "invoice_payment_intent_requires_action",
+                code="invoice_payment_intent_requires_action",
+                status=402,
+                kind="card_error",
             )
         return self.engine.get("invoice", invoice["id"])
 

@@ -100,6 +100,13 @@ class Engine:
         """Return the object as it is now, or None."""
         return self._objects[kind].get(object_id) if object_id else None
 
+    def find_anywhere(self, object_id: str) -> Json | None:
+        """Return the object of that id, whatever its kind, or None."""
+        for objects in self._objects.values():
+            if object_id in objects:
+                return objects[object_id]
+        return None
+
     def get(self, kind: str, object_id: str, param: str = "id") -> Json:
         """Return the object as it is now; refuse as Stripe does if there is none."""
         found = self._objects[kind].get(object_id)

@@ -45,6 +45,11 @@ class Events:
                 return one.body(self.engine.settings.api_version)
         raise missing("event", event)
 
+    def listed(self, **params: Unpack[EventFilter]) -> Json:
+        """Return a page of events as the API answers it."""
+        data, has_more = self.page(**params)
+        return {"object": "list", "data": data, "has_more": has_more, "url": "/v1/events"}
+
     def page(self, **params: Unpack[EventFilter]) -> tuple[list[Json], bool]:
         """Return a page of events, newest first, and whether there are more."""
         limit = params.get("limit", 10)

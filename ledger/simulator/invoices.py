@@ -40,7 +40,9 @@ class Invoices(Drafts):
     def finalize_by_itself(self, invoice_id: str) -> None:
         """Finalise a draft whose hour has passed, and send it or try to collect it."""
         invoice = self.engine.find(self.kind, invoice_id)
-        if invoice and invoice["status"] == "draft" and invoice["auto_advance"]:
+        if invoice is None or not self.engine.find("customer", invoice["customer"]):
+            return
+        if invoice["status"] == "draft" and invoice["auto_advance"]:
             opened = self.finalize(invoice)
             if opened["status"] != "open":
                 return
@@ -193,6 +195,11 @@ class Invoices(Drafts):
         )
         self.engine.tell("invoice.updated", changed)
         return changed
+
+    def lines(self, invoice: str) -> list[Json]:
+        """Return an invoice's lines."""
+        found: list[Json] = self.retrieve(invoice)["lines"]["data"]
+        return found
 
     def stop_collecting(self, invoice: Json) -> None:
         """Let an invoice stand as it is: no step follows by itself."""

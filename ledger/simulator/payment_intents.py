@@ -46,6 +46,7 @@ class IntentCreate(IntentParams, total=False):
     confirm: bool
     confirmation_method: str
     error_on_requires_action: bool
+    mandate_data: dict[str, Any]
     off_session: bool
     return_url: str
 

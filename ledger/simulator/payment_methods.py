@@ -48,6 +48,7 @@ class PaymentMethods(Family):
         super().__init__(simulator)
         self._charged: Counter[str] = Counter()
         self._behaviours: dict[str, Behaviour] = {}
+        self._tokens: dict[str, CardParams] = {}
 
     def create(self, **params: Unpack[PaymentMethodCreate]) -> Json:
         """Make a payment method that belongs to nobody yet."""
@@ -106,12 +107,33 @@ class PaymentMethods(Family):
         self._behaviours[method["id"]] = behaviour
         return self.engine.save(method)
 
+    def of_customer(self, customer: str) -> list[Json]:
+        """Return a customer's payment methods, oldest first."""
+        return [one for one in self.all() if one["customer"] == customer]
+
     def resolve(self, payment_method: str, param: str = "payment_method") -> Json:
         """Return a payment method by id; a test token makes a new one."""
+        if payment_method in self._tokens:
+            return self._new(self._tokens[payment_method], {}, "card")
         if payment_method.startswith(("pm_card_", "tok_")):
             prefix = "card" if payment_method.startswith("tok_") else "pm"
             return self._new({"token": payment_method}, {}, prefix)
         return self.named(payment_method, param)
+
+    def create_token(self, *, card: CardParams) -> Json:
+        """Make a token that stands for a card until it is used."""
+        with self.engine.call():
+            token = self.engine.new_id("tok")
+            self._tokens[token] = card
+            return {
+                "id": token,
+                "object": "token",
+                "card": {"object": "card", "last4": card.get("number", "4242")[-4:]},
+                "created": self.engine.now,
+                "livemode": False,
+                "type": "card",
+                "used": False,
+            }
 
     def behave(self, payment_method: str, behaviour: Behaviour) -> None:
         """Let a payment method behave in another way, counting its charges anew."""

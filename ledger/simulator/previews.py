@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from ledger.simulator.billing import next_end
 from ledger.simulator.engine import Json
@@ -13,6 +13,14 @@ from ledger.simulator.subscription_shape import ENDED, ItemParams
 
 if TYPE_CHECKING:
     from ledger.simulator.simulator import Simulator
+
+
+class PreviewDetails(TypedDict, total=False):
+    """What the subscription previewed would have."""
+
+    items: list[ItemParams]
+    proration_behavior: str
+    proration_date: int
 
 
 class Previews:
@@ -27,10 +35,10 @@ class Previews:
         *,
         customer: str | None = None,
         subscription: str | None = None,
-        subscription_details: dict[str, Any] | None = None,
+        subscription_details: PreviewDetails | None = None,
     ) -> Json:
         """Return the next invoice of a subscription as it would be now, or of given items."""
-        details = subscription_details or {}
+        details = subscription_details or PreviewDetails()
         known = self.engine.find("subscription", subscription)
         if subscription and known is None:
             self.sim.subscriptions.named(subscription, "subscription")
@@ -98,7 +106,7 @@ class Previews:
         items = self.sim.changes.changed_items(subscription, changes)
         return {**subscription, "items": {**subscription["items"], "data": items}}
 
-    def _imagined(self, customer: str, details: dict[str, Any]) -> Json:
+    def _imagined(self, customer: str, details: PreviewDetails) -> Json:
         owner = self.sim.customers.named(customer, "customer")
         prices = [self.sim.beginnings.price_of(item) for item in details["items"]]
         now = self.engine.now

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.simulator.engine import Json
 from ledger.simulator.moments import DAY
 from ledger.simulator.random_choices import Choices
-from ledger.simulator.subscription_shape import ENDED
+from ledger.simulator.subscription_shape import ENDED, PauseCollection
 
 FEEDBACK = (
     "customer_service low_quality missing_features other switched_service too_complex"
@@ -119,8 +118,8 @@ class SubscriptionSteps(Choices):
         elif which == 2:
             self.sim.subscriptions.update(subscription, pause_collection=None)
         else:
-            behavior = self.chance.choice(["keep_as_draft", "mark_uncollectible", "void"])
-            pause: Json = {"behavior": behavior}
+            behavior: Any = self.chance.choice(["keep_as_draft", "mark_uncollectible", "void"])
+            pause: PauseCollection = {"behavior": behavior}
             if self.chance.random() < 0.5:
                 pause["resumes_at"] = self.sim.now + self.chance.randrange(1, 70) * DAY
             self.sim.subscriptions.update(subscription, pause_collection=pause)

@@ -6,7 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 from ledger.simulator.catalogue import Metadata
 from ledger.simulator.engine import Json
-from ledger.simulator.family import Family
+from ledger.simulator.family import Family, merged_metadata
 from ledger.simulator.moments import DAY
 from ledger.simulator.refusals import Refused, needs
 
@@ -138,7 +138,12 @@ class Refunds(Family):
 
     def update(self, refund: str, **changes: Unpack[RefundParams]) -> Json:
         """Change a refund's metadata."""
-        return self.amend(refund, changes)
+        known = self.retrieve(refund)
+        with self.engine.call(self.engine.find("charge", known["charge"])):
+            metadata = merged_metadata(known, changes.get("metadata"))
+            changed = self.engine.change(known, metadata=metadata)
+            self._tell_updated(changed)
+            return changed
 
     def cancel(self, refund: str) -> Json:
         """Stop a refund that waits for the customer; a card's refund never does."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any, Literal, Required, TypedDict, Unpack
 
 from ledger.simulator import pricing
-from ledger.simulator.catalogue import Metadata
+from ledger.simulator.catalogue import Metadata, Priced
 from ledger.simulator.engine import Json
 from ledger.simulator.family import Family
 from ledger.simulator.moments import DAY
 from ledger.simulator.refusals import Refused, needs, not_now
 from ledger.simulator.session_shape import new_checkout_session
+
+
+class SubscriptionData(TypedDict, total=False):
+    """What the subscription that a page brings about shall have."""
+
+    description: str
+    metadata: Metadata
+    trial_end: int
+    trial_period_days: int
 
 
 class CheckoutCreate(TypedDict, total=False):
@@ -24,13 +33,13 @@ class CheckoutCreate(TypedDict, total=False):
     customer_creation: str
     discounts: list[dict[str, str]]
     expires_at: int
-    line_items: list[dict[str, Any]]
+    line_items: list[Priced]
     metadata: Metadata
     mode: Literal["payment", "setup", "subscription"]
     payment_intent_data: dict[str, Any]
     payment_method_types: list[str]
     return_url: str
-    subscription_data: dict[str, Any]
+    subscription_data: SubscriptionData
     success_url: str
     ui_mode: str
 
@@ -90,6 +99,13 @@ class CheckoutSessions(Family):
             )
             self.engine.tell("checkout.session.completed", done)
             return done
+
+    def confirm(self, session: str, *, payment_method: str, expected_amount: int) -> Json:
+        """Complete a page as a browser does: the amount the customer has seen must be right."""
+        known = self._open(session)
+        if expected_amount != known["amount_total"]:
+            raise Refused("The amount has changed.", param="expected_amount")
+        return self.complete(session, payment_method=payment_method)
 
     def expire(self, session: str) -> Json:
         """Close a page that nobody has completed."""
@@ -164,7 +180,7 @@ class CheckoutSessions(Family):
         )
         return {"setup_intent": intent["id"]}
 
-    def _priced(self, line: dict[str, Any]) -> tuple[Json, int, int]:
+    def _priced(self, line: Priced) -> tuple[Json, int, int]:
         if "price_data" in line:
             price = self.sim.prices.create(**line["price_data"])
         else:

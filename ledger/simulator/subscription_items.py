@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
-from ledger.simulator.catalogue import Metadata
+from ledger.simulator.catalogue import Metadata, PriceCreate
 from ledger.simulator.engine import Json
 from ledger.simulator.refusals import missing, needs
 from ledger.simulator.subscription_shape import SubscriptionUpdate
@@ -19,7 +19,7 @@ class SubscriptionItemParams(TypedDict, total=False):
     """Parameters of a change of one item."""
 
     price: str
-    price_data: dict[str, Any]
+    price_data: PriceCreate
     quantity: int
     metadata: Metadata
     tax_rates: list[str]
@@ -74,10 +74,9 @@ class SubscriptionItems:
         self.sim.subscriptions.update(subscription["id"], **update)
         return {"id": subscription_item, "object": "subscription_item", "deleted": True}
 
-    def of_subscription(self, subscription: str) -> list[Json]:
-        """Return a subscription's items."""
-        items: list[Json] = self.sim.subscriptions.retrieve(subscription)["items"]["data"]
-        return items
+    def all(self) -> list[Json]:
+        """Return the items of all subscriptions, oldest first."""
+        return [i for s in self.sim.subscriptions.all() for i in s["items"]["data"]]
 
     def _find(self, subscription_item: str) -> tuple[Json, Json]:
         for subscription in self.sim.subscriptions.all():

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Required, TypedDict, Unpack
 
-from ledger.simulator.catalogue import Metadata
+from ledger.simulator.catalogue import Interval, Metadata
 from ledger.simulator.engine import Json
 from ledger.simulator.family import Family, merged_metadata
-from ledger.simulator.moments import nth_boundary
+from ledger.simulator.moments import DAY, nth_boundary
 from ledger.simulator.refusals import Refused, needs, not_now
 from ledger.simulator.schedule_shape import new_phase, new_schedule
-from ledger.simulator.subscription_shape import ENDED
+from ledger.simulator.subscription_shape import ENDED, ItemParams
 
+EXPIRY_NOTICE_DAYS = 7
 _RUNNING = ("not_started", "active")
+
+
+class Duration(TypedDict, total=False):
+    """How long a phase lasts."""
+
+    interval: Required[Interval]
+    interval_count: int
 
 
 class PhaseParams(TypedDict, total=False):
     """One phase: which items until when; `iterations` counts billing periods."""
 
-    items: list[dict[str, Any]]
+    items: list[ItemParams]
     start_date: int | str
     end_date: int | str
-    duration: dict[str, Any]
+    duration: Duration
     iterations: int
     trial_end: int
     discounts: list[dict[str, str]]
@@ -121,7 +129,7 @@ class SubscriptionSchedules(Family):
         with self.engine.call(known):
             return self._release(known)
 
-    def cancel(self, schedule: str) -> Json:
+    def cancel(self, schedule: str, *, invoice_now: bool = False, prorate: bool = False) -> Json:
         """Give a schedule up, and its subscription with it."""
         known = self._running(schedule)
         with self.engine.call(known):
@@ -130,15 +138,16 @@ class SubscriptionSchedules(Family):
             self.engine.tell("subscription_schedule.canceled", canceled)
             if subscription and subscription["status"] not in ENDED:
                 free = self.engine.change(subscription, schedule=None)
-                self.sim.subscriptions.end(free, reason="cancellation_requested")
+                self.sim.subscriptions.cancel(free["id"], invoice_now=invoice_now, prorate=prorate)
             return canceled
 
-    def subscription_ended(self, schedule: str) -> None:
-        """Let a schedule whose subscription has ended, or could not begin, be over."""
+    def subscription_ended(self, schedule: str, reason: str | None = None) -> None:
+        """Let a schedule be over whose subscription has ended, or could not begin."""
         known = self.engine.find(self.kind, schedule)
         if known and known["status"] in _RUNNING:
-            aborted = self._finish(known, "canceled", canceled_at=self.engine.now)
-            self.engine.tell("subscription_schedule.aborted", aborted)
+            ended = self._finish(known, "canceled", canceled_at=self.engine.now)
+            aborted = reason == "payment_failed"
+            self.engine.tell(f"subscription_schedule.{'aborted' if aborted else 'canceled'}", ended)
 
     # ----- phases
 
@@ -148,13 +157,10 @@ class SubscriptionSchedules(Family):
             return schedule
         phase = schedule["phases"][0]
         try:
-            subscription = self.sim.subscriptions.create(
-                customer=schedule["customer"],
-                items=[_item(i) for i in phase["items"]],
-                metadata=phase["metadata"],
-                payment_behavior="allow_incomplete"
-                if self._can_pay(schedule)
-                else "default_incomplete",
+            customer = self.engine.get("customer", schedule["customer"])
+            subscription = self.sim.subscriptions.begin_by_schedule(
+                customer,
+                {"items": [_item(i) for i in phase["items"]], "metadata": phase["metadata"]},
             )
         except Refused:  # the customer is gone, or has come to another currency since
             self.subscription_ended(schedule_id)
@@ -170,6 +176,15 @@ class SubscriptionSchedules(Family):
     def _watch(self, schedule: Json) -> None:
         at = schedule["current_phase"]["end_date"]
         self.engine.later(at, self._phase_ends, schedule["id"], at)
+        end = schedule["phases"][-1]["end_date"]
+        if at == end and end - EXPIRY_NOTICE_DAYS * DAY > self.engine.now:
+            notice = end - EXPIRY_NOTICE_DAYS * DAY
+            self.engine.later(notice, self._announce_end, schedule["id"], end)
+
+    def _announce_end(self, schedule_id: str, end: int) -> None:
+        schedule = self.retrieve(schedule_id)
+        if schedule["status"] == "active" and schedule["phases"][-1]["end_date"] == end:
+            self.engine.tell("subscription_schedule.expiring", schedule)
 
     def _phase_ends(self, schedule_id: str, at: int) -> None:
         schedule = self.retrieve(schedule_id)
@@ -270,11 +285,6 @@ class SubscriptionSchedules(Family):
         return self.engine.save(
             new_schedule(schedule_id, owner, phases, params, now=self.engine.now)
         )
-
-    def _can_pay(self, schedule: Json) -> bool:
-        customer = self.engine.get("customer", schedule["customer"])
-        settings = customer["invoice_settings"]
-        return bool(settings["default_payment_method"] or customer["default_source"])
 
     def _moment(self, given: int | str) -> int:
         return self.engine.now if given == "now" else int(given)

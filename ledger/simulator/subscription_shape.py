@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-from ledger.simulator.catalogue import Metadata, plan_of, shown
+from ledger.simulator.catalogue import Metadata, PriceCreate, Priced, plan_of, shown
 from ledger.simulator.engine import Json
 from ledger.simulator.refusals import Refused
 
@@ -20,7 +20,7 @@ class ItemParams(TypedDict, total=False):
     id: str
     price: str
     plan: str
-    price_data: dict[str, Any]
+    price_data: PriceCreate
     quantity: int
     deleted: bool
     clear_usage: bool
@@ -29,10 +29,17 @@ class ItemParams(TypedDict, total=False):
     tax_rates: list[str]
 
 
+class PauseCollection(TypedDict, total=False):
+    """How invoices are treated while collection is paused, and until when (unix seconds)."""
+
+    behavior: Literal["keep_as_draft", "mark_uncollectible", "void"]
+    resumes_at: int
+
+
 class SharedParams(TypedDict, total=False):
     """What a subscription may be given at its start and later."""
 
-    add_invoice_items: list[dict[str, Any]]
+    add_invoice_items: list[Priced]
     automatic_tax: dict[str, Any]
     cancel_at: int | None
     cancel_at_period_end: bool
@@ -72,7 +79,7 @@ class SubscriptionUpdate(SharedParams, total=False):
 
     billing_cycle_anchor: Literal["now", "unchanged"]
     cancellation_details: dict[str, str | None]
-    pause_collection: dict[str, Any] | None
+    pause_collection: PauseCollection | None
     proration_date: int
 
 

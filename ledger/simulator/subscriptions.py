@@ -47,6 +47,12 @@ class Subscriptions(Family):
             self._discount(subscription, params)
             return self.sim.beginnings.start(subscription, params)
 
+    def begin_by_schedule(self, customer: Json, params: SubscriptionCreate) -> Json:
+        """Begin a subscription for a schedule: its first invoice waits an hour, as renewals do."""
+        subscription = self.sim.beginnings.make(customer, params, by_schedule=True)
+        self._of_customer[customer["id"]].append(subscription["id"])
+        return self.sim.beginnings.start(subscription, params, by_schedule=True)
+
     def update(self, subscription: str, **changes: Unpack[SubscriptionUpdate]) -> Json:
         """Change a subscription."""
         known = self.retrieve(subscription)
@@ -180,7 +186,8 @@ class Subscriptions(Family):
                 self.sim.invoices.stop_collecting(invoice)
         self.engine.tell("customer.subscription.deleted", ended)
         if schedule:
-            self.sim.subscription_schedules.subscription_ended(schedule)
+            why = ended["cancellation_details"]["reason"]
+            self.sim.subscription_schedules.subscription_ended(schedule, why)
         self.sim.features.refresh(ended["customer"])
         return ended
 
