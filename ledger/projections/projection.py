@@ -41,6 +41,7 @@ class Projection(ABC):
     version: ClassVar[int]
     package: ClassVar[str]  # where tables.sql and indexes.sql are
     tables: ClassVar[tuple[str, ...]]
+    loaded: ClassVar[tuple[str, ...]]  # the tables that `load` fills
     views: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, ledger: Ledger) -> None:

@@ -28,6 +28,7 @@ class Crm(Projection):
     version = 2
     package = __name__
     tables = ("facts", "objects", "links", "owners", "customers", "customer_search", "payments")
+    loaded = ("facts", "objects", "links")
     views = ("timeline", "current_objects", "subscriptions", "invoices", "catalogue")
 
     def __init__(self, ledger: Ledger) -> None:

@@ -18,18 +18,27 @@ _OBJECTS = (
 )
 _LINKS = b"COPY links (from_id, to_id, relation) FROM STDIN (FORMAT binary)"
 
-_EVERY_OBJECT = """
-SELECT object_id FROM (
-    SELECT object_id, row_number() OVER (ORDER BY object_id) AS number FROM (
-        SELECT object_id FROM objects WHERE kind <> 'customer'
-        UNION SELECT from_id FROM links
-    ) AS known
-) AS numbered WHERE number %% %(every)s = 0 ORDER BY object_id
+_EVERY_LINKED = """
+SELECT from_id FROM (
+    SELECT from_id, row_number() OVER (ORDER BY from_id) AS number
+    FROM (SELECT DISTINCT from_id FROM links) AS known
+) AS numbered WHERE number %% %(every)s = 0 ORDER BY from_id
 """
-_OBJECTS_BETWEEN = """
-SELECT object_id FROM objects
-WHERE object_id > %(low)s AND object_id <= %(high)s AND kind <> 'customer'
-UNION SELECT from_id FROM links WHERE from_id > %(low)s AND from_id <= %(high)s
+# Who names a customer is theirs: `derive_owners` would find the same over one link.
+_NAMED_OWNERS = """
+INSERT INTO owners (object_id, customer_id)
+SELECT DISTINCT ON (from_id) from_id, to_id FROM links
+WHERE from_id > %(low)s AND from_id <= %(high)s AND relation = 'customer'
+ORDER BY from_id, to_id
+"""
+_LINKED_BETWEEN = """
+SELECT DISTINCT from_id FROM links WHERE from_id > %(low)s AND from_id <= %(high)s
+"""
+_OWNERLESS_BETWEEN = """
+SELECT DISTINCT from_id FROM links
+WHERE from_id > %(low)s AND from_id <= %(high)s AND NOT EXISTS (
+    SELECT FROM owners WHERE object_id = from_id
+)
 """
 
 _EVERY_PAYMENT = """
@@ -92,9 +101,9 @@ def derive_between(keys: KeyRing, search_key: bytes) -> Sequence[Derivation]:
         return [row[0] for row in connection.execute(query, {"low": low, "high": high}).fetchall()]
 
     def owners(connection: Connection, low: str, high: str) -> None:
-        ids = between(connection, _OBJECTS_BETWEEN, low, high)
-        derive_owners(connection, ids)
-        erase_linked(connection, ids)
+        connection.execute(_NAMED_OWNERS, {"low": low, "high": high})
+        derive_owners(connection, between(connection, _OWNERLESS_BETWEEN, low, high))
+        erase_linked(connection, between(connection, _LINKED_BETWEEN, low, high))
 
     def payments(connection: Connection, low: str, high: str) -> None:
         make_payments(connection, payments_between(connection, low, high))
@@ -105,7 +114,7 @@ def derive_between(keys: KeyRing, search_key: bytes) -> Sequence[Derivation]:
         derive_customers(connection, ids, keys, search_key)
 
     return (
-        Derivation("owners", _EVERY_OBJECT, owners),
+        Derivation("owners", _EVERY_LINKED, owners),
         Derivation("payments", _EVERY_PAYMENT, payments),
         Derivation("customers", _EVERY_CUSTOMER, customers),
     )

@@ -200,6 +200,7 @@ class Rebuild:
             )
         yield "settling", loads
         statements = self._projection.statements("indexes.sql")
+        statements += [f"ANALYZE {table}" for table in self._projection.loaded]
         yield (
             "indexing",
             [
@@ -207,11 +208,6 @@ class Rebuild:
                 for number, statement in enumerate(statements)
             ],
         )
-        for table in self._projection.tables:
-            with self._ledger.database.connect_as_owner() as owner:
-                owner.execute(
-                    sql.SQL("ANALYZE {}").format(sql.Identifier(self._next.schema, table))
-                )
         derivations = self._projection(self._ledger).derivations()
         for derivation in derivations:
             found = connection.execute(
@@ -274,9 +270,7 @@ class Rebuild:
                 told("comparing", done.events, done.events)
                 self._catch_up_live(owner)
                 done.compared = True
-                done.differences = differences(
-                    owner, self._projection.tables, self._live.schema, self._next.schema
-                )
+                done.differences = self._differences(owner)
             if swap:
                 generations.patiently(owner, self._swap)
                 done.swapped = True
@@ -287,6 +281,12 @@ class Rebuild:
                     sql.Identifier(self._live.schema, "rebuilds")
                 ),
                 [name],
+            )
+
+    def _differences(self, owner: Connection) -> list[Difference]:
+        with self._ledger.database.connect(self._next.search_path) as beside:
+            return differences(
+                (owner, self._live.schema), (beside, self._next.schema), self._projection.tables
             )
 
     def _catch_up_live(self, owner: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,22 +40,31 @@ class Difference:
 
 
 def differences(
-    connection: Connection, tables: Sequence[str], old: str, new: str
+    old: tuple[Connection, str], new: tuple[Connection, str], tables: Sequence[str]
 ) -> list[Difference]:
-    """Return the tables that differ between two schemas: by row checksums, then row by row."""
+    """Return the tables that differ between two schemas: by row checksums, then row by row.
+
+    Each schema is read over a connection of its own, both at the same time.
+    """
     found = []
-    for table in tables:
-        names = {"old": sql.Identifier(old, table), "new": sql.Identifier(new, table)}
-        sums = [
-            connection.execute(sql.SQL(_CHECKSUM).format(table=name)).fetchone()
-            for name in names.values()
-        ]
-        if sums[0] == sums[1]:
-            continue
-        query = sql.SQL(_DIFFERENCES).format(
-            **names, limit=sql.Literal(DIFFERENCES_MAX // 2), width=sql.Literal(SHOWN_MAX)
-        )
-        examples = [row[0] for row in connection.execute(query).fetchall()]
-        counts = [row[0] if row else 0 for row in sums]
-        found.append(Difference(table, counts[0], counts[1], examples))
+    with ThreadPoolExecutor(2) as pool:
+        for table in tables:
+            names = [sql.Identifier(schema, table) for _, schema in (old, new)]
+            before, now = pool.map(_checksum, [old[0], new[0]], names)
+            if before == now:
+                continue
+            query = sql.SQL(_DIFFERENCES).format(
+                old=names[0],
+                new=names[1],
+                limit=sql.Literal(DIFFERENCES_MAX // 2),
+                width=sql.Literal(SHOWN_MAX),
+            )
+            examples = [row[0] for row in old[0].execute(query).fetchall()]
+            found.append(Difference(table, before[0], now[0], examples))
     return found
+
+
+def _checksum(connection: Connection, table: sql.Identifier) -> tuple[int, Any]:
+    row = connection.execute(sql.SQL(_CHECKSUM).format(table=table)).fetchone()
+    assert row is not None
+    return row[0], row[1]
