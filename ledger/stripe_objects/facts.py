@@ -170,8 +170,13 @@ def invoice_transitions(invoice: Node) -> Node:
 
 
 def amount_paid_minor(invoice: Node) -> int | None:
-    """Return what was paid on an invoice; very old invoices only say that they are paid."""
+    """Return what was paid on an invoice; very old invoices only say that they are paid.
+
+    Since basil it includes what was paid elsewhere; before, only `paid_out_of_band` told of that.
+    """
     paid = whole(invoice, "amount_paid")
+    if flag(invoice, "paid_out_of_band"):
+        return whole(invoice, "amount_due")
     if paid is None and flag(invoice, "paid") is not None:
         return whole(invoice, "amount_due") if flag(invoice, "paid") else 0
     return paid

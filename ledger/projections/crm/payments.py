@@ -247,7 +247,10 @@ def _refunded(charges: list[Payment], later: set[_Afterwards]) -> int | None:
     refunds = [one for one in later if one.kind == "refund"]
     if not charges and not refunds:
         return None
-    of_charges = sum(charge.amount_refunded or 0 for charge in charges)
+    # An authorization that was let go counts as refunded at Stripe, though nothing was taken.
+    of_charges = sum(
+        min(charge.amount_refunded or 0, charge.amount_received or 0) for charge in charges
+    )
     of_refunds = sum(
         one.amount_minor for one in refunds if one.status not in REFUND_CAME_TO_NOTHING
     )

@@ -1,0 +1,275 @@
+"""A made-up business runs on a real ledger while everything that may go wrong does.
+
+From a seed follow the business (any operation at any time), which of its webhooks are shuffled,
+doubled, late, lost or sent again, and when the ledger projects, fills gaps or is killed. Afterwards
+the log must hold what Stripe lists, the views must say what the simulator knows to be true, now and
+at past moments, and a rebuild must give the same rows. `scripts/simulate --seed N` runs it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from werkzeug.serving import make_server
+
+from ledger.application import Ledger
+from ledger.clock import FixedClock, utc
+from ledger.completeness import compare
+from ledger.log.log import prepare
+from ledger.log.seals import seal, verify
+from ledger.moments import Moment
+from ledger.projections import PROJECTIONS, Crm, Runner
+from ledger.projections.crm import past
+from ledger.projections.rebuild import Rebuild
+from ledger.settings import Settings
+from ledger.simulator import NEWEST, AccountSettings, Simulator
+from ledger.simulator.delivery import Faults, plan
+from ledger.simulator.engine import Event
+from ledger.simulator.http import Service, create_app
+from ledger.simulator.moments import DAY
+from ledger.simulator.random_business import START, Walk
+from ledger.stripe_api import StripeApi
+
+VERSIONS = ("2020-08-27", "2024-06-20", "2025-03-31.basil", "2025-09-30.clover", NEWEST)
+GAP_FILL_DAYS = 8  # of thirty that the list goes back: one step may take twenty
+MOMENTS = 6  # past moments looked at for each object
+API_KEY = "sk_test_simulation"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What follows from a seed before anything happens."""
+
+    seed: int
+    steps: int
+    start: int
+    versions: tuple[str, ...]
+    faults: Faults
+    batch_events: int
+
+    @classmethod
+    def of(cls, seed: int, steps: int | None = None, start: int = START) -> Setting:
+        """Return the setting of a seed."""
+        chance = Random(f"setting:{seed}")
+        versions = chance.sample(VERSIONS, chance.choice([1, 1, 2]))
+        return cls(
+            seed,
+            steps or chance.randrange(30, 90),
+            start,
+            tuple(versions),
+            Faults(
+                shuffle_window=chance.choice([1, 5, 40, 200]),
+                duplicates=chance.choice([0.0, 0.05, 0.3]),
+                redeliveries=chance.choice([0.0, 0.03]),
+                delays=chance.choice([0.0, 0.05]),
+                drops=chance.choice([0.0, 0.01, 0.05]),
+                delay_events=chance.choice([20, 200]),
+            ),
+            chance.choice([1, 7, 100, 1000]),
+        )
+
+
+class Business:
+    """A random walk that can be stepped, with the endpoints its setting says."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        chance = Random(f"business:{setting.seed}")
+        settings = AccountSettings(
+            api_version=setting.versions[0],
+            retry_after_days=chance.choice([(3, 5, 7, 7), (1, 2), (3,), ()]),
+            final_action=chance.choice(["cancel", "unpaid", "past_due", "pause"]),
+            invoice_final_action=chance.choice(["open", "uncollectible"]),
+            payout_every_days=chance.choice([1, 7]),
+            cancels_on_dispute=chance.random() < 0.5,
+        )
+        self.simulator = Simulator(setting.seed, setting.start, settings)
+        for number, version in enumerate(setting.versions):
+            self.simulator.webhook_endpoints.create(
+                url=f"https://ledger.example.test/{number}", api_version=version
+            )
+        self._walk = Walk(self.simulator, chance)
+
+    def events(self, until: int | None = None) -> Iterator[Event]:
+        """Let the business live, and yield its events as they happen."""
+        told = 0
+        for _ in range(self.setting.steps):
+            if until is not None and self.simulator.now >= until:
+                break
+            self._walk.step()
+            while told < len(self.simulator.events):
+                told += 1
+                yield self.simulator.events[told - 1]
+
+
+@contextmanager
+def listed(simulator: Simulator) -> Iterator[StripeApi]:
+    """Yield Stripe's API over this simulator, whose time stands still meanwhile."""
+    service = Service(simulator, lambda: simulator.now)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = make_server("127.0.0.1", 0, create_app(service), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield StripeApi(API_KEY, f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def run(settings: Settings, ledger: Ledger, setting: Setting) -> list[str]:
+    """Live through a setting in this process; return what is wrong afterwards."""
+    chance = Random(f"run:{setting.seed}")
+    business = Business(setting)
+    simulator = business.simulator
+    clock = FixedClock(utc(setting.start))
+    ledger.clock = clock
+    runner = Runner(ledger, PROJECTIONS, setting.batch_events)
+    filled_at = setting.start
+
+    def fill() -> None:
+        nonlocal filled_at
+        clock.at = utc(simulator.now)
+        with listed(simulator) as api:
+            compare(ledger, api)
+        filled_at = simulator.now
+
+    for delivery in plan(simulator, setting.faults, seed=setting.seed, events=business.events()):
+        ledger.intake.receive(delivery.body)
+        if chance.random() < 0.02:
+            runner.catch_up()
+        if simulator.now - filled_at > GAP_FILL_DAYS * DAY:
+            fill()
+    simulator.advance(simulator.now + 300)  # nothing is in flight any more
+    fill()
+    runner.catch_up()
+    return faults(settings, ledger, simulator)
+
+
+def faults(settings: Settings, ledger: Ledger, simulator: Simulator) -> list[str]:
+    """Return what of the ledger is not as the simulator knows it to be."""
+    found = [*log_faults(ledger, simulator), *view_faults(ledger, simulator)]
+    for one in Rebuild(settings, ledger, Crm, workers=0).run(swap=False).differences:
+        found.append(f"rebuilt {one.table} differs from live: {one.examples}")
+    with ledger.pool.connection() as connection:
+        seal(connection)
+        found += [f"{one.kind} at {one.position}" for one in verify(connection).findings]
+    return found
+
+
+def log_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
+    """Return what the log lacks, holds twice, or holds that Stripe does not list."""
+    wanted = {event.id for event in simulator.events if event.bodies}
+    with ledger.pool.connection() as connection:
+        rows = connection.execute(
+            "SELECT stripe_event_id FROM events WHERE stripe_event_id IS NOT NULL"
+        ).fetchall()
+        odd = connection.execute(
+            "SELECT position, topic FROM events WHERE topic IN"
+            " ('Account.ConflictingDelivery', 'Account.DeliveryUnreadable')"
+        ).fetchall()
+        passed_over = connection.execute("SELECT position, fault FROM projection_faults").fetchall()
+    held = {row[0] for row in rows}
+    return [
+        *(f"{id_} is not in the log" for id_ in sorted(wanted - held)),
+        *(f"{id_} is in the log, but not at Stripe" for id_ in sorted(held - wanted)),
+        *(f"{topic} at {position}" for position, topic in odd),
+        *(f"{position} was passed over: {fault}" for position, fault in passed_over),
+    ]
+
+
+def view_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
+    """Return what the views say that is not true; what they mark as assumed may be untrue."""
+    chance = Random(f"moments:{simulator.now}")
+    with ledger.pool.connection() as connection:
+        prepare(connection)
+        found = [*_present(connection, simulator), *_money(connection, simulator)]
+        for _ in range(MOMENTS):
+            at = chance.randrange(simulator.now - 60 * DAY, simulator.now)
+            found += _past(connection, simulator, at)
+    return found
+
+
+def _present(connection: Any, simulator: Simulator) -> Iterator[str]:
+    final = simulator.final_objects()
+    ids = [*simulator.truth.subscriptions(), *simulator.truth.invoices()]
+    told = past.states(connection, ids, Moment())
+    for id_ in ids:
+        true = final.get(id_)
+        if true is None or true.get("deleted"):
+            continue  # a deleted draft is gone
+        row = told.get(id_)
+        if row is None:
+            yield f"{id_} is unknown"
+            continue
+        for name in ("status", "customer", "amount_paid", "amount_due", "attempt_count",
+                     "cancel_at_period_end", "canceled_at", "ended_at", "trial_end"):  # fmt: skip
+            if name in true and (was := row["canonical"].get(name)) != true[name]:
+                yield from _unless_assumed(row, name, f"{id_} {name}: {was}, truly {true[name]}")
+
+
+def _past(connection: Any, simulator: Simulator, at: int) -> Iterator[str]:
+    truth = simulator.truth
+    ids = [*truth.subscriptions(), *truth.invoices()]
+    told = past.states(connection, ids, Moment(as_of=utc(at)))
+    for id_ in ids:
+        true = truth.status_of(id_, at)
+        row = told.get(id_)
+        said = None if row is None else "deleted" if row["is_deleted"] else row["status"]
+        if said != true:
+            yield from _unless_assumed(row, "status", f"{id_} at {at}: {said}, truly {true}")
+
+
+def _unless_assumed(row: dict[str, Any] | None, leaf: str, fault: str) -> Iterator[str]:
+    assumed = row["provisional"] if row else []
+    if not any(one == leaf or one.startswith(f"{leaf}.") for one in assumed):
+        yield fault
+
+
+def _money(connection: Any, simulator: Simulator) -> Iterator[str]:
+    """Compare what the payments add up to with the cash the simulator saw move."""
+    true: dict[str, int] = defaultdict(int)
+    back: dict[str, int] = defaultdict(int)
+    for currency, _, cash in simulator.truth:
+        true[currency] += cash.collected
+        back[currency] += cash.refunded
+    rows = connection.execute(
+        "SELECT currency, coalesce(sum(amount_received_minor), 0),"
+        " coalesce(sum(amount_refunded_minor), 0) FROM payments"
+        " WHERE currency IS NOT NULL GROUP BY currency"
+    ).fetchall()
+    told = {currency: (int(received), int(refunded)) for currency, received, refunded in rows}
+    for currency in sorted({*true, *told}):
+        expected = (true[currency], back[currency])
+        if told.get(currency, (0, 0)) != expected:
+            yield f"{currency} received and refunded: {told.get(currency)}, truly {expected}"
+
+
+def forever(first: int, minutes: float, chosen: int | None) -> int:
+    """Run seeds from `first` on for so long; return how many were run. Raises SystemExit on one."""
+    from tests.simulated_ledger import own_ledger
+
+    until = time.monotonic() + minutes * 60
+    seed = first
+    with own_ledger() as (settings, fresh):
+        while chosen is None or seed == first:
+            with fresh() as ledger:
+                found = run(settings, ledger, Setting.of(seed))
+            if found:
+                raise SystemExit("\n".join([f"seed {seed}:", *found[:20]]))
+            seed += 1
+            if time.monotonic() > until:
+                break
+    return seed - first
+
+
+__all__ = ["Business", "Setting", "faults", "listed", "replace", "run"]
