@@ -20,9 +20,11 @@ from werkzeug.serving import make_server
 from ledger.simulator import NEWEST, Simulator
 from ledger.simulator.http import Service, create_app
 from ledger.simulator.http.forms import opened
+from ledger.simulator.http.parameters import accepted_by
+from ledger.simulator.http.routes import routes
 from ledger.simulator.http.webhooks import Webhooks
 from tests.test_simulator_delivery import Listener
-from tests.test_simulator_subscriptions import DAY, T0
+from tests.test_simulator_subscriptions import DAY, T0, Shop
 
 KEY = "sk_test_simulated"
 
@@ -337,6 +339,53 @@ def test_the_client_reaches_all_the_rest(served: Served, client: StripeClient) -
     served.now += 10 * DAY
     assert v1.balance.retrieve().available[0].amount >= 0
     assert v1.payouts.list().data
+
+
+def test_ended_subscriptions_are_listed_only_when_asked_for(client: StripeClient) -> None:
+    customer, price = paying_customer(client), new_price(client)
+    made = [
+        client.v1.subscriptions.create({"customer": customer.id, "items": [{"price": price.id}]}).id
+        for _ in range(2)
+    ]
+    client.v1.subscriptions.cancel(made[0])
+
+    def listed(**params: Any) -> list[str]:
+        return [one.id for one in client.v1.subscriptions.list(cast(Any, params)).data]
+
+    assert listed() == [made[1]]
+    assert listed(status="all") == made[::-1]
+    assert listed(status="ended") == listed(status="canceled") == [made[0]]
+
+
+GARBAGE: tuple[Any, ...] = ("", "x", "-1", "9999999999999", {"a": "x"}, ["x"], [{"a": "b"}])
+
+
+def test_no_garbage_is_answered_by_a_fault_of_the_server(served: Served) -> None:
+    page = create_app(served.service).test_client()
+    subscription = Shop.opened().subscribe()
+    asked = 0
+    for method, path, target in routes(served.simulator):
+        names = sorted(accepted_by(target).types) if callable(target) else ["limit", "created"]
+        for value in GARBAGE:
+            pairs = [pair for name in names for pair in flattened(name, value)]
+            url = path.replace("<id>", subscription).replace("<id2>", "x")
+            sent: Any = {"query_string" if method == "GET" else "data": dict(pairs)}
+            headers = {"Authorization": f"Bearer {KEY}"}
+            answer = page.open(url, method=method, headers=headers, **sent)
+            assert answer.status_code < 500, (method, path, value)
+            asked += 1
+    assert asked > 800
+
+
+def flattened(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flattened(f"{name}[{key}]", inner)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from flattened(f"{name}[{i}]", inner)
+    else:
+        yield name, value
 
 
 def test_webhooks_are_sent_signed_to_the_endpoints_there_are(served: Served) -> None:

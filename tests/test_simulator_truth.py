@@ -211,6 +211,25 @@ def test_fixed_discounts_are_split_over_items_and_contained_tax_is_taken_out(sho
     assert shop.sim.truth.mrr_of(subscription, T0) == 2_480 + 9_920
 
 
+def test_an_items_own_discount_comes_before_the_subscriptions(shop: Shop) -> None:
+    own = shop.sim.coupons.create(
+        amount_off=1_000, currency="usd", duration="repeating", duration_in_months=1
+    )["id"]
+    whole = shop.sim.coupons.create(percent_off=50.0, duration="forever")["id"]
+    items: Any = [{"price": shop.price, "discounts": [{"coupon": own}]}, {"price": shop.price}]
+    subscription = shop.subscribe(items=items, discounts=[{"coupon": whole}])
+    first = shop.last_invoice(subscription)
+    shop.pass_days(32)
+
+    assert first["total"] == 1_000 + 1_500
+    assert first["lines"]["data"][0]["discounts"] == [
+        d["discount"] for d in first["lines"]["data"][0]["discount_amounts"][:1]
+    ]
+    assert shop.last_invoice(subscription)["total"] == 3_000
+    assert shop.item(subscription)["discounts"] == []
+    assert shop.sim.truth.mrr_steps(subscription) == [(T0, 2_500), (T0 + 31 * DAY, 3_000)]
+
+
 def test_a_customers_discount_counts_where_the_subscription_has_none(shop: Shop) -> None:
     subscription = shop.subscribe()
     coupon = shop.sim.coupons.create(percent_off=10.0, duration="forever")["id"]

@@ -83,7 +83,13 @@ class Coupons(Family):
         return {"id": coupon, "object": "coupon", "deleted": True}
 
     def redeem(
-        self, coupon: Json, *, customer: str, subscription: str | None, code: str | None = None
+        self,
+        coupon: Json,
+        *,
+        customer: str,
+        subscription: str | None,
+        subscription_item: str | None = None,
+        code: str | None = None,
     ) -> Json:
         """Make a discount of a coupon, starting now, and count the redemption."""
         if not coupon["valid"]:
@@ -104,7 +110,7 @@ class Coupons(Family):
                 "source": {"coupon": coupon["id"], "type": "coupon"},
                 "start": now,
                 "subscription": subscription,
-                "subscription_item": None,
+                "subscription_item": subscription_item,
                 "_": {"coupon": coupon},
             }
         )

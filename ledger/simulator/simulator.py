@@ -5,7 +5,7 @@ from __future__ import annotations
 from ledger.simulator.balance import BalanceTransactions, Payouts
 from ledger.simulator.beginnings import Beginnings
 from ledger.simulator.billing import Billing
-from ledger.simulator.catalogue import Meters, Prices, Products
+from ledger.simulator.catalogue import Prices, Products
 from ledger.simulator.changes import Changes
 from ledger.simulator.charges import Charges
 from ledger.simulator.credit_notes import CreditNotes
@@ -19,6 +19,7 @@ from ledger.simulator.features import Features
 from ledger.simulator.invoice_items import InvoiceItems
 from ledger.simulator.invoice_payments import InvoicePayments
 from ledger.simulator.invoices import Invoices
+from ledger.simulator.meters import Meters
 from ledger.simulator.payment_intents import PaymentIntents
 from ledger.simulator.payment_methods import PaymentMethods
 from ledger.simulator.previews import Previews

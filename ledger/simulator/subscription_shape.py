@@ -112,7 +112,13 @@ def new_item(item_id: str, subscription: str, price: Json, given: ItemParams, **
         "quantity": None if metered else given.get("quantity", 1),
         "subscription": subscription,
         "tax_rates": more["tax_rates"],
+        "_": {"discounts": []},
     }
+
+
+def discounted(item: Json, discounts: list[Json]) -> Json:
+    """Return an item with discounts of its own."""
+    return {**item, "discounts": [d["id"] for d in discounts], "_": {"discounts": discounts}}
 
 
 def items_of(subscription: str, items: list[Json]) -> Json:

@@ -9,6 +9,7 @@ from ledger.simulator.engine import Json
 from ledger.simulator.refusals import Refused, missing
 
 LIMIT, LIMIT_MAX = 10, 100
+_STATUSES = {"all": (), "ended": ("canceled", "incomplete_expired")}
 _PAGING = frozenset({"limit", "starting_after", "ending_before", "expand"})
 
 
@@ -49,9 +50,9 @@ def _passes(obj: Json, name: str, wanted: Any) -> bool:
     if name == "created":
         return in_bounds(obj.get("created", 0), wanted)
     if name == "lookup_keys":
-        return obj["lookup_key"] in wanted
-    if name == "status" and wanted == "all":
-        return True
+        return obj["lookup_key"] in (wanted if isinstance(wanted, list) else [wanted])
+    if name == "status" and wanted in _STATUSES:
+        return obj["status"] in _STATUSES[wanted] or wanted == "all"
     value: Any = obj
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
