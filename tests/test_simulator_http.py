@@ -173,6 +173,12 @@ def test_events_are_listed_in_the_accounts_rendering_for_thirty_days(
     assert [event.type for event in listed.data] == ["customer.updated", "customer.created"]
     assert listed.data[0].api_version == NEWEST
     assert old.v1.events.retrieve(listed.data[0].id).type == "customer.updated"
+    served.simulator.events[0].undelivered = 1
+    lost = client.v1.events.list({"delivery_success": False})
+    assert [event.id for event in lost.data] == [served.simulator.events[0].id]
+    assert len(client.v1.events.list({"delivery_success": True, "limit": 100}).data) == (
+        len(served.simulator.events) - 1
+    )
     served.now += 31 * DAY
     assert client.v1.events.list({"created": {"gte": T0}}).data == []
 

@@ -229,10 +229,6 @@ class Engine:
         clock.now = max(clock.now, to)
         self._clock = outer
 
-    def next_due(self) -> int | None:
-        """Return when the next thing falls due on the main clock (unix seconds)."""
-        return self.main.due[0][0] if self.main.due else None
-
     def add_clock(self, clock_id: str, now: int) -> None:
         """Let a test clock stand at `now` (unix seconds)."""
         self.clocks[clock_id] = Clock(now)

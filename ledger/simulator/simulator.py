@@ -8,6 +8,7 @@ from ledger.simulator.billing import Billing
 from ledger.simulator.catalogue import Prices, Products
 from ledger.simulator.changes import Changes
 from ledger.simulator.charges import Charges
+from ledger.simulator.clocks import TestClocks
 from ledger.simulator.credit_notes import CreditNotes
 from ledger.simulator.customers import Customers
 from ledger.simulator.discounts import Coupons, PromotionCodes, TaxRates
@@ -24,7 +25,7 @@ from ledger.simulator.payment_intents import PaymentIntents
 from ledger.simulator.payment_methods import PaymentMethods
 from ledger.simulator.previews import Previews
 from ledger.simulator.refunds import Refunds
-from ledger.simulator.sessions import CheckoutSessions, PortalSessions, TestClocks
+from ledger.simulator.sessions import CheckoutSessions, PortalSessions
 from ledger.simulator.settings import AccountSettings
 from ledger.simulator.setup_intents import SetupIntents
 from ledger.simulator.subscription_items import SubscriptionItems
@@ -93,10 +94,6 @@ class Simulator:
     def advance(self, to: int) -> None:
         """Let time pass until `to` (unix seconds); all that falls due happens, in order."""
         self.engine.advance(to)
-
-    def set_settings(self, settings: AccountSettings) -> None:
-        """Change how the account bills from now on."""
-        self.engine.settings = settings
 
     def final_objects(self) -> dict[str, Json]:
         """Return what each object is now, by id, in the newest rendering."""

@@ -11,8 +11,6 @@ from ledger.simulator.refusals import Refused
 PAID = frozenset({"active", "past_due", "unpaid"})
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
-MissingMethod = Literal["cancel", "create_invoice", "pause"]
-
 
 class ItemParams(TypedDict, total=False):
     """One item of a subscription: how many of which price, or a change of it."""

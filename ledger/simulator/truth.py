@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -263,8 +262,3 @@ class Truth:
             customer = self.customer_at(state["customer"], at)
             own = [customer["discount"]] if customer and customer["discount"] else []
         return own
-
-    def __iter__(self) -> Iterator[tuple[str, str, Cash]]:
-        """Yield (currency, day, cash), ordered."""
-        for (currency, day), cash in sorted(self._cash.items()):
-            yield currency, day, cash
