@@ -176,6 +176,20 @@ def test_a_free_month_given_later_lowers_nothing(shop: Shop) -> None:
     assert shop.sim.truth.mrr_of(subscription, T0 + 6 * DAY) == 3_000
 
 
+def test_a_customer_is_delinquent_from_the_failure_until_the_payment(shop: Shop) -> None:
+    subscription = shop.subscribe()
+    shop.let_card(decline="insufficient_funds", failures=1)
+    failed_at = shop.item(subscription)["current_period_end"] + 3_600
+
+    shop.pass_days(40)
+
+    assert shop.sim.truth.statuses_of(shop.customer) == [
+        (T0, "ok"),
+        (failed_at, "delinquent"),
+        (failed_at + 3 * DAY, "ok"),
+    ]
+
+
 def test_past_due_counts_until_the_subscription_ends(shop: Shop) -> None:
     subscription = shop.subscribe()
     shop.let_card(decline="insufficient_funds")

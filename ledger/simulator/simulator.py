@@ -96,8 +96,11 @@ class Simulator:
         self.engine.advance(to)
 
     def final_objects(self) -> dict[str, Json]:
-        """Return what each object is now, by id, in the newest rendering."""
-        return {
+        """Return what each object is now, by id, in the newest rendering.
+
+        Of a deleted one that is `{"id", "object", "deleted": True}`.
+        """
+        return self.engine.deleted | {
             object_id: shown
             for kind in self.engine.kinds()
             for object_id, shown in self.engine.shown(kind)

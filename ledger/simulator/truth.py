@@ -86,7 +86,7 @@ class Truth:
     def observe(self, before: Json | None, after: Json, now: int) -> None:
         """Take notice of a change of state at `now`."""
         kind = after["object"]
-        status = "deleted" if after.get("deleted") else after.get("status")
+        status = _standing(after) if kind == "customer" else after.get("status")
         if status is not None:
             self._statuses[after["id"]].add(now, status)
         if kind == "subscription":
@@ -119,7 +119,10 @@ class Truth:
     # ----- status and invoices
 
     def status_of(self, object_id: str, at: int) -> str | None:
-        """Return an object's status; None before it was; `deleted` for a deleted customer."""
+        """Return an object's status, None before it was.
+
+        A customer, whom Stripe gives none, is `ok`, `delinquent` or `deleted`.
+        """
         known = self._statuses.get(object_id)
         return known.at(at) if known else None
 
@@ -262,3 +265,9 @@ class Truth:
             customer = self.customer_at(state["customer"], at)
             own = [customer["discount"]] if customer and customer["discount"] else []
         return own
+
+
+def _standing(customer: Json) -> str:
+    if customer.get("deleted"):
+        return "deleted"
+    return "delinquent" if customer["delinquent"] else "ok"
