@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Required, TypedDict, Unpack
+from typing import Literal, Required, TypedDict, Unpack
 
 from ledger.simulator.catalogue import Metadata
 from ledger.simulator.engine import Json
@@ -10,7 +10,13 @@ from ledger.simulator.family import Family
 from ledger.simulator.moments import add_months
 from ledger.simulator.refusals import Refused, needs
 
-Restrictions = dict[str, Any]
+
+class Restrictions(TypedDict, total=False):
+    """Who may use a promotion code; amount in minor units."""
+
+    first_time_transaction: bool
+    minimum_amount: int
+    minimum_amount_currency: str
 
 
 class CouponParams(TypedDict, total=False):

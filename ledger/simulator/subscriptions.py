@@ -141,6 +141,7 @@ class Subscriptions(Family):
             resumed = self.engine.change(known, status="active", status_details=None)
             if anchor == "now":
                 resumed = self.engine.change(resumed, billing_cycle_anchor=self.engine.now)
+            self.engine.tell("customer.subscription.updated", resumed)
             self.engine.tell("customer.subscription.resumed", resumed)
             runs = anchor == "unchanged" and next_end(resumed) > self.engine.now
             if runs and proration_behavior == "none":

@@ -16,14 +16,13 @@ _PAGING = frozenset({"limit", "starting_after", "ending_before", "expand"})
 def page(
     objects: Iterable[Json], given: Mapping[str, Any], filters: Iterable[str], url: str
 ) -> Json:
-    """Return a page of objects (oldest first as given) that pass the filters.
+    """Return a page of objects that pass the filters, in the order they are given in.
 
     A filter names a member, dotted for one inside: `payment.payment_intent` is the parameter
     `payment[payment_intent]`. `name=path` filters by a member that has another name.
     """
     wanted = _wanted(given, frozenset(filters))
     found = [obj for obj in objects if all(_passes(obj, *one) for one in wanted)]
-    found.reverse()
     return _cut(found, given, url)
 
 

@@ -17,12 +17,14 @@ Operation = Callable[..., Any]
 class Listing:
     """A list: where its objects come from, oldest first, and what they may be filtered by.
 
-    Objects of `hidden` statuses are in it only if a status is asked for.
+    Objects of `hidden` statuses are in it only if a status is asked for. Parts of one object
+    keep their order; all else is listed newest first.
     """
 
     objects: Callable[..., Iterable[Json]]
     filters: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    keeps_order: bool = False
 
 
 Target = Operation | Listing
@@ -110,7 +112,7 @@ def _customers(sim: Simulator) -> list[tuple[str, str, Target]]:
         (
             "GET",
             "/v1/checkout/sessions/<id>/line_items",
-            Listing(sim.checkout_sessions.line_items),
+            Listing(sim.checkout_sessions.line_items, keeps_order=True),
         ),
         ("GET", "/v1/payment_pages/<id>", sim.checkout_sessions.retrieve),
         ("POST", "/v1/payment_pages/<id>/confirm", sim.checkout_sessions.confirm),
@@ -140,7 +142,7 @@ def _invoices(sim: Simulator) -> list[tuple[str, str, Target]]:
     subscription = "subscription=parent.subscription_details.subscription"
     return [
         ("POST", "/v1/invoices/create_preview", sim.previews.create_preview),
-        ("GET", "/v1/invoices/<id>/lines", Listing(sim.invoices.lines)),
+        ("GET", "/v1/invoices/<id>/lines", Listing(sim.invoices.lines, keeps_order=True)),
         *_crud(
             "invoices",
             sim.invoices,
@@ -169,7 +171,7 @@ def _invoices(sim: Simulator) -> list[tuple[str, str, Target]]:
         ),
         *_crud("credit_notes", sim.credit_notes, "customer", "invoice"),
         *_posts("credit_notes", sim.credit_notes, void="void_credit_note"),
-        ("GET", "/v1/credit_notes/<id>/lines", Listing(sim.credit_notes.lines)),
+        ("GET", "/v1/credit_notes/<id>/lines", Listing(sim.credit_notes.lines, keeps_order=True)),
     ]
 
 
@@ -191,7 +193,7 @@ def _subscriptions(sim: Simulator) -> list[tuple[str, str, Target]]:
         ("DELETE", "/v1/subscriptions/<id>", sim.subscriptions.cancel),
         ("DELETE", "/v1/subscriptions/<id>/discount", sim.subscriptions.delete_discount),
         *_posts("subscriptions", sim.subscriptions, pause="pause", resume="resume"),
-        ("GET", "/v1/subscription_items", Listing(items.all, ("subscription",))),
+        ("GET", "/v1/subscription_items", Listing(items.all, ("subscription",), keeps_order=True)),
         ("POST", "/v1/subscription_items", items.create),
         ("GET", "/v1/subscription_items/<id>", items.retrieve),
         ("POST", "/v1/subscription_items/<id>", items.update),

@@ -111,7 +111,9 @@ class Service:
 
 
 def _listed(listing: Listing, ids: tuple[str, ...], given: Mapping[str, Any]) -> Iterable[Json]:
-    objects = listing.objects(*ids)
+    objects = list(listing.objects(*ids))
+    if not listing.keeps_order:
+        objects.reverse()
     if "status" in given or not listing.hidden:
         return objects
     return [obj for obj in objects if obj["status"] not in listing.hidden]
