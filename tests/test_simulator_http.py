@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -411,6 +412,28 @@ def test_webhooks_are_sent_signed_to_the_endpoints_there_are(served: Served) -> 
     assert set(listener.heard) <= bodies
     created = [e for e in served.simulator.events if e.type == "customer.created"]
     assert [(e.pending, e.undelivered) for e in created] == [(0, 0)] * 5
+
+
+def test_it_is_served_by_one_command_and_stops_when_told() -> None:
+    with Listener(busy=0) as listener:
+        webhook = ["--webhook", listener.url, "--secret", "whsec_x"]
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "ledger.simulator", "--port", "0", *webhook],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert serving.stderr
+        lines = [serving.stderr.readline() for _ in range(2)]
+        url = lines[-1].rpartition(" ")[2].strip()
+        client = StripeClient(KEY, base_addresses={"api": url})
+        customer = client.v1.customers.create({"email": "andi@example.test"})
+        serving.terminate()
+        with serving.stderr:
+            assert "stopped" in serving.stderr.read()
+
+    assert serving.wait(10) == 0
+    assert "signed with whsec_x" in lines[0]
+    assert [customer.id in body.decode() for body in listener.heard] == [True]
 
 
 def test_forms_open_into_hashes_and_lists() -> None:
