@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from werkzeug.serving import make_server
 from ledger.simulator import NEWEST, Simulator
 from ledger.simulator.http import Service, create_app
 from ledger.simulator.http.forms import opened
+from ledger.simulator.http.parameters import accepted_by
+from ledger.simulator.http.routes import routes
 from ledger.simulator.http.webhooks import Webhooks
 from tests.test_simulator_delivery import Listener
-from tests.test_simulator_subscriptions import DAY, T0
+from tests.test_simulator_subscriptions import DAY, T0, Shop
 
 KEY = "sk_test_simulated"
 
@@ -171,6 +174,12 @@ def test_events_are_listed_in_the_accounts_rendering_for_thirty_days(
     assert [event.type for event in listed.data] == ["customer.updated", "customer.created"]
     assert listed.data[0].api_version == NEWEST
     assert old.v1.events.retrieve(listed.data[0].id).type == "customer.updated"
+    served.simulator.events[0].undelivered = 1
+    lost = client.v1.events.list({"delivery_success": False})
+    assert [event.id for event in lost.data] == [served.simulator.events[0].id]
+    assert len(client.v1.events.list({"delivery_success": True, "limit": 100}).data) == (
+        len(served.simulator.events) - 1
+    )
     served.now += 31 * DAY
     assert client.v1.events.list({"created": {"gte": T0}}).data == []
 
@@ -339,6 +348,53 @@ def test_the_client_reaches_all_the_rest(served: Served, client: StripeClient) -
     assert v1.payouts.list().data
 
 
+def test_ended_subscriptions_are_listed_only_when_asked_for(client: StripeClient) -> None:
+    customer, price = paying_customer(client), new_price(client)
+    made = [
+        client.v1.subscriptions.create({"customer": customer.id, "items": [{"price": price.id}]}).id
+        for _ in range(2)
+    ]
+    client.v1.subscriptions.cancel(made[0])
+
+    def listed(**params: Any) -> list[str]:
+        return [one.id for one in client.v1.subscriptions.list(cast(Any, params)).data]
+
+    assert listed() == [made[1]]
+    assert listed(status="all") == made[::-1]
+    assert listed(status="ended") == listed(status="canceled") == [made[0]]
+
+
+GARBAGE: tuple[Any, ...] = ("", "x", "-1", "9999999999999", {"a": "x"}, ["x"], [{"a": "b"}])
+
+
+def test_no_garbage_is_answered_by_a_fault_of_the_server(served: Served) -> None:
+    page = create_app(served.service).test_client()
+    subscription = Shop.opened().subscribe()
+    asked = 0
+    for method, path, target in routes(served.simulator):
+        names = sorted(accepted_by(target).types) if callable(target) else ["limit", "created"]
+        for value in GARBAGE:
+            pairs = [pair for name in names for pair in flattened(name, value)]
+            url = path.replace("<id>", subscription).replace("<id2>", "x")
+            sent: Any = {"query_string" if method == "GET" else "data": dict(pairs)}
+            headers = {"Authorization": f"Bearer {KEY}"}
+            answer = page.open(url, method=method, headers=headers, **sent)
+            assert answer.status_code < 500, (method, path, value)
+            asked += 1
+    assert asked > 800
+
+
+def flattened(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flattened(f"{name}[{key}]", inner)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from flattened(f"{name}[{i}]", inner)
+    else:
+        yield name, value
+
+
 def test_webhooks_are_sent_signed_to_the_endpoints_there_are(served: Served) -> None:
     with Listener(busy=2) as listener:
         endpoint = served.client().v1.webhook_endpoints.create(
@@ -356,6 +412,28 @@ def test_webhooks_are_sent_signed_to_the_endpoints_there_are(served: Served) -> 
     assert set(listener.heard) <= bodies
     created = [e for e in served.simulator.events if e.type == "customer.created"]
     assert [(e.pending, e.undelivered) for e in created] == [(0, 0)] * 5
+
+
+def test_it_is_served_by_one_command_and_stops_when_told() -> None:
+    with Listener(busy=0) as listener:
+        webhook = ["--webhook", listener.url, "--secret", "whsec_x"]
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "ledger.simulator", "--port", "0", *webhook],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert serving.stderr
+        lines = [serving.stderr.readline() for _ in range(2)]
+        url = lines[-1].rpartition(" ")[2].strip()
+        client = StripeClient(KEY, base_addresses={"api": url})
+        customer = client.v1.customers.create({"email": "andi@example.test"})
+        serving.terminate()
+        with serving.stderr:
+            assert "stopped" in serving.stderr.read()
+
+    assert serving.wait(10) == 0
+    assert "signed with whsec_x" in lines[0]
+    assert [customer.id in body.decode() for body in listener.heard] == [True]
 
 
 def test_forms_open_into_hashes_and_lists() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ledger.simulator import NEWEST, Refused
+from ledger.simulator.declines import DECLINES
 from tests.test_simulator_subscriptions import DAY, T0, Json, Shop
 
 
@@ -54,6 +55,22 @@ def test_a_declined_payment_says_why_and_may_be_tried_again(shop: Shop) -> None:
     assert intent["status"] == "requires_payment_method"
     paid = shop.sim.payment_intents.confirm(intent["id"], payment_method="pm_card_visa")
     assert (paid["status"], paid["amount_received"]) == ("succeeded", 10_000)
+
+
+@pytest.mark.parametrize("code", DECLINES)
+def test_every_decline_is_told_with_its_codes(shop: Shop, code: str) -> None:
+    shop.let_card(decline=code)
+
+    with pytest.raises(Refused) as refused:
+        pay(shop, customer=shop.customer, payment_method=shop.card)
+
+    decline = DECLINES[code]
+    charge = shop.sim.charges.all()[-1]
+    error = shop.sim.payment_intents.all()[-1]["last_payment_error"]
+    assert refused.value.code == charge["failure_code"] == error["code"] == decline.code
+    assert charge["outcome"]["reason"] == code
+    for advice in ("advice_code", "network_advice_code", "network_decline_code"):
+        assert charge["outcome"][advice] == error[advice] == getattr(decline, advice)
 
 
 def test_reserved_money_is_captured_in_part_or_expires(shop: Shop) -> None:

@@ -189,6 +189,14 @@ def test_an_endpoint_of_an_old_version_hears_nothing_of_invoice_payments() -> No
     assert set(paid.bodies) == {NEWEST, "2025-06-30.basil"}
 
 
+def test_an_upcoming_invoice_has_an_id_since_basil() -> None:
+    shop = Shop.opened()
+    preview = shop.sim.previews.create_preview(subscription=shop.subscribe())
+
+    assert render(preview, NEWEST)["id"] == preview["id"]
+    assert "id" not in render(preview, "2024-06-20")
+
+
 def test_a_change_that_a_version_does_not_show_is_not_told_in_it() -> None:
     shop = Shop.opened(retry_after_days=(1,))
     old = "2025-10-29.clover"

@@ -517,6 +517,9 @@ def test_a_deleted_customers_subscriptions_end(shop: Shop) -> None:
     assert {"customer.deleted", "customer.subscription.deleted"} <= set(shop.told())
     with pytest.raises(Refused, match="No such customer"):
         shop.sim.customers.retrieve(shop.customer)
+    assert shop.sim.truth.status_of(shop.customer, T0) == "deleted"
+    gone = {"id": shop.customer, "object": "customer", "deleted": True}
+    assert shop.sim.final_objects()[shop.customer] == gone
 
 
 def test_a_test_clock_lets_years_pass_for_its_customers_only(shop: Shop) -> None:

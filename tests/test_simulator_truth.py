@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -176,6 +178,20 @@ def test_a_free_month_given_later_lowers_nothing(shop: Shop) -> None:
     assert shop.sim.truth.mrr_of(subscription, T0 + 6 * DAY) == 3_000
 
 
+def test_a_customer_is_delinquent_from_the_failure_until_the_payment(shop: Shop) -> None:
+    subscription = shop.subscribe()
+    shop.let_card(decline="insufficient_funds", failures=1)
+    failed_at = shop.item(subscription)["current_period_end"] + 3_600
+
+    shop.pass_days(40)
+
+    assert shop.sim.truth.statuses_of(shop.customer) == [
+        (T0, "ok"),
+        (failed_at, "delinquent"),
+        (failed_at + 3 * DAY, "ok"),
+    ]
+
+
 def test_past_due_counts_until_the_subscription_ends(shop: Shop) -> None:
     subscription = shop.subscribe()
     shop.let_card(decline="insufficient_funds")
@@ -211,6 +227,25 @@ def test_fixed_discounts_are_split_over_items_and_contained_tax_is_taken_out(sho
     assert shop.sim.truth.mrr_of(subscription, T0) == 2_480 + 9_920
 
 
+def test_an_items_own_discount_comes_before_the_subscriptions(shop: Shop) -> None:
+    own = shop.sim.coupons.create(
+        amount_off=1_000, currency="usd", duration="repeating", duration_in_months=1
+    )["id"]
+    whole = shop.sim.coupons.create(percent_off=50.0, duration="forever")["id"]
+    items: Any = [{"price": shop.price, "discounts": [{"coupon": own}]}, {"price": shop.price}]
+    subscription = shop.subscribe(items=items, discounts=[{"coupon": whole}])
+    first = shop.last_invoice(subscription)
+    shop.pass_days(32)
+
+    assert first["total"] == 1_000 + 1_500
+    assert first["lines"]["data"][0]["discounts"] == [
+        d["discount"] for d in first["lines"]["data"][0]["discount_amounts"][:1]
+    ]
+    assert shop.last_invoice(subscription)["total"] == 3_000
+    assert shop.item(subscription)["discounts"] == []
+    assert shop.sim.truth.mrr_steps(subscription) == [(T0, 2_500), (T0 + 31 * DAY, 3_000)]
+
+
 def test_a_customers_discount_counts_where_the_subscription_has_none(shop: Shop) -> None:
     subscription = shop.subscribe()
     coupon = shop.sim.coupons.create(percent_off=10.0, duration="forever")["id"]
@@ -225,3 +260,115 @@ def test_a_customers_discount_counts_where_the_subscription_has_none(shop: Shop)
         (T0 + 2 * DAY, 3_000),
     ]
     assert shop.sim.truth.mrr(T0) == {(shop.customer, "usd"): 3_000}
+
+
+class Reckoner:
+    """Somebody who knows only what is told, and reckons MRR from that."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, Any] = {}
+        self.has_paid: set[str] = set()
+
+    def hear(self, obj: Any) -> None:
+        if "id" not in obj:
+            return
+        if obj["object"] == "invoice" and obj["status"] == "paid" and obj["amount_paid"]:
+            parent = obj["parent"]
+            if parent:
+                self.has_paid.add(parent["subscription_details"]["subscription"])
+        if obj["object"] in ("subscription", "customer", "discount", "coupon"):
+            self.latest[obj["id"]] = obj
+
+    def mrr_of(self, subscription: str, at: int) -> int | None:
+        known = self.latest[subscription]
+        counts = known["status"] in ("active", "past_due") or (
+            known["status"] == "trialing" and subscription in self.has_paid
+        )
+        if not counts or known["pause_collection"]:
+            return 0
+        items = known["items"]["data"]
+        if any(item["price"]["billing_scheme"] == "tiered" for item in items):
+            return None  # tiers are never told
+        amounts = []
+        for item in items:
+            amount = self._listed(item, known["default_tax_rates"])
+            amounts.append(self._less([amount], item["discounts"], known["currency"], at)[0])
+        whole = known["discounts"]
+        customer = self.latest[known["customer"]]
+        if not whole and customer["discount"]:
+            self.latest[customer["discount"]["id"]] = customer["discount"]
+            whole = [customer["discount"]["id"]]
+        amounts = self._less(amounts, whole, known["currency"], at)
+        months = {"month": 12, "year": 1, "week": 52, "day": 365}
+        total = 0
+        for amount, item in zip(amounts, items, strict=True):
+            recurring = item["price"]["recurring"]
+            exact = amount * months[recurring["interval"]] / (12 * recurring["interval_count"])
+            total += (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
+        return total
+
+    def _listed(self, item: Any, default_rates: list[Any]) -> Fraction:
+        if item["quantity"] is None:
+            return Fraction(0)
+        quantity, packages = item["quantity"], item["price"]["transform_quantity"]
+        if packages:
+            quantity = -(-quantity // packages["divide_by"])
+        contained = [r["percentage"] for r in item["tax_rates"] or default_rates if r["inclusive"]]
+        amount: Fraction = Fraction(item["price"]["unit_amount_decimal"]) * quantity
+        return amount / (1 + sum(map(Fraction, map(str, contained)), Fraction(0)) / 100)
+
+    def _less(
+        self, amounts: list[Fraction], discounts: list[str], currency: str, at: int
+    ) -> list[Fraction]:
+        for discount in (self.latest[one] for one in discounts):
+            coupon = self.latest[discount["source"]["coupon"]]
+            over = discount["end"] is not None and discount["end"] <= at
+            if over or coupon["duration"] == "once":
+                continue
+            if coupon["percent_off"] is not None:
+                kept = 1 - Fraction(str(coupon["percent_off"])) / 100
+                amounts = [amount * kept for amount in amounts]
+            elif coupon["currency"] == currency:
+                amounts = self._split(amounts, coupon["amount_off"])
+        return amounts
+
+    def _split(self, amounts: list[Fraction], off: int) -> list[Fraction]:
+        total = sum(amounts, Fraction(0))
+        if total <= off:
+            return [Fraction(0) for _ in amounts]
+        shares = [off * amount / total for amount in amounts]
+        whole = [int(share) for share in shares]
+        by_rest = sorted(range(len(shares)), key=lambda i: (whole[i] - shares[i], i))
+        for i in by_rest[: off - sum(whole)]:
+            whole[i] += 1
+        return [amount - part for amount, part in zip(amounts, whole, strict=True)]
+
+
+def check_what_is_told_suffices(simulator: Simulator) -> int:
+    """At the end of each second, MRR reckoned from what was told is that of the record."""
+    reckoner = Reckoner()
+    compared = 0
+    for at, events in groupby(simulator.events, key=lambda event: event.created):
+        touched = set()
+        for event in events:
+            obj = event.body(NEWEST)["data"]["object"]
+            reckoner.hear(obj)
+            if obj["object"] == "subscription":
+                touched.add(obj["id"])
+        for subscription in touched:
+            reckoned = reckoner.mrr_of(subscription, at)
+            if reckoned is not None:
+                assert reckoned == simulator.truth.mrr_of(subscription, at), (subscription, at)
+                compared += 1
+    return compared
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_told_suffices_to_reckon_the_same_mrr(seed: int) -> None:
+    assert check_what_is_told_suffices(random_business(seed, 250)) > 100
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(4, 40))
+def test_what_is_told_suffices_over_many_seeds(seed: int) -> None:
+    check_what_is_told_suffices(random_business(seed, 600))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 from collections.abc import Sequence
 from threading import Event, Thread
 
@@ -40,18 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logger.info("webhooks go to %s, signed with %s", options.webhook, endpoint["secret"])
     server = make_server("127.0.0.1", options.port, create_app(service), threaded=True)
     logger.info("serving on http://127.0.0.1:%s", server.server_port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     stopped = Event()
     ticker = Thread(target=_tick, args=[service, stopped], daemon=True)
     webhooks = Webhooks(service)
     ticker.start()
     try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        logger.info("stopped")
+        server.serve_forever()  # returns when interrupted
     finally:
         stopped.set()
         webhooks.close()
         server.server_close()
+        logger.info("stopped")
 
 
 def _tick(service: Service, stopped: Event) -> None:

@@ -12,6 +12,7 @@ from ledger.simulator.refusals import Refused, needs
 from ledger.simulator.subscription_shape import (
     ItemParams,
     SubscriptionCreate,
+    discounted,
     new_item,
     new_subscription,
 )
@@ -55,7 +56,9 @@ class Beginnings:
         anchor = trial_end or params.get("billing_cycle_anchor") or now
         subscription_id = self.engine.new_id("sub")
         items = [
-            self.item(subscription_id, price, item, anchor, trial_end)
+            self.item(
+                subscription_id, customer["id"], price, item, anchor=anchor, trial_end=trial_end
+            )
             for price, item in zip(prices, given, strict=True)
         ]
         waits = charges and not by_schedule
@@ -92,13 +95,20 @@ class Beginnings:
         return price
 
     def item(
-        self, subscription: str, price: Json, given: ItemParams, anchor: int, trial_end: int | None
+        self,
+        subscription: str,
+        customer: str,
+        price: Json,
+        given: ItemParams,
+        *,
+        anchor: int,
+        trial_end: int | None,
     ) -> Json:
         """Return a new item in its first period."""
         now = self.engine.now
         recurring = price["recurring"]
         start, end = period_around(anchor, recurring["interval"], recurring["interval_count"], now)
-        return new_item(
+        item = new_item(
             self.engine.new_id("si"),
             subscription,
             price,
@@ -108,6 +118,26 @@ class Beginnings:
             end=trial_end or end,
             tax_rates=self.sim.tax_rates.named_all(given.get("tax_rates")),
         )
+        return self.with_discounts(item, customer, given)
+
+    def with_discounts(self, item: Json, customer: str, given: ItemParams) -> Json:
+        """Return an item with the discounts it is given instead of those it had."""
+        if "discounts" not in given:
+            return item
+        meant = [self.sim.coupons.meant(one) for one in given["discounts"] or []]
+        for discount in item["_"]["discounts"]:
+            self.sim.coupons.end(discount)
+        made = [
+            self.sim.coupons.redeem(
+                coupon,
+                customer=customer,
+                subscription=item["subscription"],
+                subscription_item=item["id"],
+                code=code,
+            )
+            for coupon, code in meant
+        ]
+        return discounted(item, made)
 
     def start(
         self, subscription: Json, params: SubscriptionCreate, *, by_schedule: bool = False

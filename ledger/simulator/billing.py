@@ -11,7 +11,7 @@ from ledger.simulator import pricing
 from ledger.simulator.engine import Json
 from ledger.simulator.invoice_lines import Wording, line, of_subscription_item
 from ledger.simulator.moments import DAY, HOUR, half_up, period_around
-from ledger.simulator.subscription_shape import ENDED, items_of
+from ledger.simulator.subscription_shape import ENDED, discounted, items_of
 
 if TYPE_CHECKING:
     from ledger.simulator.simulator import Simulator
@@ -144,7 +144,8 @@ class Billing:
         start, end = period_around(
             anchor, recurring["interval"], recurring["interval_count"], self.engine.now
         )
-        return {**item, "current_period_start": start, "current_period_end": end}
+        live = self.in_force(item["_"]["discounts"])
+        return {**discounted(item, live), "current_period_start": start, "current_period_end": end}
 
     def invoice_cycle(
         self, subscription: Json, lines: Sequence[Json], period: tuple[int, int]
@@ -208,7 +209,8 @@ class Billing:
             days_until_due=subscription["days_until_due"],
             default_tax_rates=subscription["default_tax_rates"],
         )
-        self._spend(subscription, discounts)
+        own = [d for one in lines for d in one["_"]["discounts"]]
+        self._spend(subscription, [*discounts, *own])
         return invoice
 
     # ----- lines
@@ -273,25 +275,29 @@ class Billing:
             price=item["price"],
             tax_rates=item["tax_rates"],
             parent=of_subscription_item(subscription["id"], item["id"]),
+            discounts=self.in_force(item["_"]["discounts"]),
         )
 
     # ----- discounts
 
     def discounts_in_force(self, subscription: Json) -> list[Json]:
         """Return the discounts an invoice made now takes off: its own, else the customer's."""
-        now = self.engine.now
         own = subscription["_"]["discounts"]
         if not own:
             customer = self.engine.get("customer", subscription["customer"])
             shown = customer["discount"]
             found = self.engine.find("discount", shown and shown["id"])
             own = [found] if found else []
-        return [d for d in own if d["end"] is None or d["end"] > now]
+        return self.in_force(own)
+
+    def in_force(self, discounts: Sequence[Json]) -> list[Json]:
+        """Return those of some discounts whose time is not over."""
+        now = self.engine.now
+        return [d for d in discounts if d["end"] is None or d["end"] > now]
 
     def _live_discounts(self, subscription: Json) -> Json:
         """Return the subscription's discounts without those whose time is over."""
-        now = self.engine.now
-        live = [d for d in subscription["_"]["discounts"] if d["end"] is None or d["end"] > now]
+        live = self.in_force(subscription["_"]["discounts"])
         if len(live) == len(subscription["_"]["discounts"]):
             return {}
         return {
@@ -306,9 +312,14 @@ class Billing:
             return
         current = self.engine.get("subscription", subscription["id"])
         left = [d for d in current["_"]["discounts"] if d["id"] not in spent]
+        items = [
+            discounted(item, [d for d in item["_"]["discounts"] if d["id"] not in spent])
+            for item in current["items"]["data"]
+        ]
         self.engine.change(
             current,
             discounts=[d["id"] for d in left],
+            items=items_of(current["id"], items),
             _={**current["_"], "discounts": left},
         )
         customer = self.engine.get("customer", subscription["customer"])

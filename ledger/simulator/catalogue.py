@@ -1,9 +1,9 @@
-"""What is sold: products, prices, their meters, and the features products grant."""
+"""What is sold: products and their prices."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any, Literal, NotRequired, Required, TypedDict, Unpack
+from fractions import Fraction
+from typing import Literal, Required, TypedDict, Unpack
 
 from ledger.simulator.engine import Json
 from ledger.simulator.family import Family
@@ -13,6 +13,16 @@ Interval = Literal["day", "week", "month", "year"]
 Metadata = dict[str, str]
 
 
+class DefaultPrice(TypedDict, total=False):
+    """The price that comes with a new product; amounts in minor units."""
+
+    currency: Required[str]
+    recurring: Recurring
+    tax_behavior: str
+    unit_amount: int
+    unit_amount_decimal: str
+
+
 class ProductParams(TypedDict, total=False):
     """Parameters of a product."""
 
@@ -20,7 +30,7 @@ class ProductParams(TypedDict, total=False):
     active: bool
     description: str | None
     default_price: str | None
-    default_price_data: dict[str, Any]
+    default_price_data: DefaultPrice
     images: list[str]
     marketing_features: list[Json]
     metadata: Metadata
@@ -181,8 +191,8 @@ class Prices(Family):
         amount = params.get("unit_amount")
         if amount is not None:
             decimal = str(amount)
-        elif decimal is not None and Decimal(decimal) == int(Decimal(decimal)):
-            amount = int(Decimal(decimal))
+        elif decimal is not None and exact_decimal(decimal).denominator == 1:
+            amount = int(exact_decimal(decimal))
         tiers = params.get("tiers")
         recurring = params.get("recurring")
         return {
@@ -279,75 +289,9 @@ def plan_of(price: Json) -> Json:
     }
 
 
-class Meters(Family):
-    """Billing meters and the usage reported to them."""
-
-    kind = "billing.meter"
-
-    class Create(TypedDict):
-        """Parameters of a new meter."""
-
-        display_name: str
-        event_name: str
-        default_aggregation: NotRequired[dict[str, str]]
-
-    class Usage(TypedDict):
-        """One report of usage."""
-
-        event_name: str
-        payload: dict[str, str]
-        timestamp: NotRequired[int]
-        identifier: NotRequired[str]
-
-    def create(self, **params: Unpack[Create]) -> Json:
-        """Make a meter that sums the `value` of its events by customer."""
-        with self.engine.call():
-            now = self.engine.now
-            meter = self.engine.save(
-                {
-                    "id": self.engine.new_id("mtr"),
-                    "object": "billing.meter",
-                    "created": now,
-                    "customer_mapping": {
-                        "event_payload_key": "stripe_customer_id",
-                        "type": "by_id",
-                    },
-                    "default_aggregation": {"formula": "sum"},
-                    "display_name": params["display_name"],
-                    "event_name": params["event_name"],
-                    "event_time_window": None,
-                    "livemode": False,
-                    "status": "active",
-                    "status_transitions": {"deactivated_at": None},
-                    "updated": now,
-                    "value_settings": {"event_payload_key": "value"},
-                    "_": {"usage": []},
-                }
-            )
-            self.engine.tell("billing.meter.created", meter)
-            return meter
-
-    def report(self, **params: Unpack[Usage]) -> Json:
-        """Report usage of a customer (the meter events of the API)."""
-        meter = next((m for m in self.all() if m["event_name"] == params["event_name"]), None)
-        if meter is None:
-            raise Refused(f"No active meter for event name {params['event_name']}.")
-        payload = params["payload"]
-        with self.engine.call():
-            at = params.get("timestamp", self.engine.now)
-            meter["_"]["usage"].append((at, payload["stripe_customer_id"], int(payload["value"])))
-            return {
-                "object": "billing.meter_event",
-                "created": self.engine.now,
-                "event_name": params["event_name"],
-                "identifier": params.get("identifier") or self.engine.ids.letters(24),
-                "livemode": False,
-                "payload": payload,
-                "timestamp": at,
-            }
-
-    def usage_of(self, meter: str | None, customer: str, start: int, end: int) -> int:
-        """Return the customer's usage from `start` until before `end` (unix seconds)."""
-        found = self.engine.find(self.kind, meter)
-        used = found["_"]["usage"] if found else []
-        return sum(value for at, whose, value in used if whose == customer and start <= at < end)
+def exact_decimal(text: str) -> Fraction:
+    """Return the amount that a decimal text says; refuse other texts."""
+    try:
+        return Fraction(text)
+    except ValueError as error:
+        raise Refused(f"Invalid decimal: {text}", code="parameter_invalid_decimal") from error

@@ -86,7 +86,9 @@ class Changes:
             elif change.get("deleted"):
                 del items[change["id"]]
             else:
-                items[change["id"]] = self._changed(items[change["id"]], change)
+                changed = self._changed(items[change["id"]], change)
+                customer = subscription["customer"]
+                items[change["id"]] = self.sim.beginnings.with_discounts(changed, customer, change)
         if not items:
             raise Refused("A subscription must have at least one active plan.", param="items")
         return list(items.values())
@@ -97,7 +99,14 @@ class Changes:
             raise Refused("The price has another currency than the subscription.", param="items")
         trial_end = subscription["trial_end"] if subscription["status"] == "trialing" else None
         anchor = subscription["billing_cycle_anchor"]
-        item = self.sim.beginnings.item(subscription["id"], price, change, anchor, trial_end)
+        item = self.sim.beginnings.item(
+            subscription["id"],
+            subscription["customer"],
+            price,
+            change,
+            anchor=anchor,
+            trial_end=trial_end,
+        )
         for known in subscription["items"]["data"]:
             if known["price"]["recurring"]["interval"] == price["recurring"]["interval"]:
                 item["current_period_start"] = known["current_period_start"]
@@ -227,7 +236,9 @@ class Changes:
             return 0
         price = self.engine.get("price", item["price"]["id"])
         amount = pricing.exact_amount(price, item["quantity"])
-        for discount in self.sim.billing.discounts_in_force(subscription):
+        billing = self.sim.billing
+        own = billing.in_force(item["_"]["discounts"])
+        for discount in [*own, *billing.discounts_in_force(subscription)]:
             if percent := discount["_"]["coupon"]["percent_off"]:
                 amount *= 1 - Fraction(str(percent)) / 100
         return half_away(amount * Fraction(end - max(at, start), end - start))

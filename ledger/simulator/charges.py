@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from ledger.simulator.balance import charge_fee
 from ledger.simulator.catalogue import Metadata
@@ -218,7 +218,7 @@ def _outcome(decline: Decline | None) -> Json:
 
 
 def _card_details(card: Json, amount: int, paid: bool) -> Json:
-    state: Literal["unavailable"] = "unavailable"
+    unavailable = {"status": "unavailable"}
     return {
         "amount_authorized": amount if paid else None,
         "authorization_code": "188790" if paid else None,
@@ -230,15 +230,15 @@ def _card_details(card: Json, amount: int, paid: bool) -> Json:
         "extended_authorization": {"status": "disabled"},
         "fingerprint": card["fingerprint"],
         "funding": card["funding"],
-        "incremental_authorization": {"status": state},
+        "incremental_authorization": unavailable,
         "installments": None,
         "last4": card["last4"],
         "mandate": None,
-        "multicapture": {"status": state},
+        "multicapture": unavailable,
         "network": card["brand"],
         "network_token": {"used": False},
         "network_transaction_id": "119528868122817" if paid else None,
-        "overcapture": {"maximum_amount_capturable": amount, "status": state},
+        "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
         "regulated_status": "unregulated",
         "three_d_secure": None,
         "wallet": None,

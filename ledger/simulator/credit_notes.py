@@ -88,6 +88,11 @@ class CreditNotes(Family):
         """Change memo or metadata."""
         return self.amend(credit_note, changes)
 
+    def lines(self, credit_note: str) -> list[Json]:
+        """Return a credit note's lines."""
+        found: list[Json] = self.retrieve(credit_note)["lines"]["data"]
+        return found
+
     def _before_payment(self, invoice: Json, amount: int, params: CreditNoteCreate) -> Json:
         if amount > invoice["amount_remaining"]:
             raise Refused("The credit note exceeds what remains of the invoice.", param="amount")

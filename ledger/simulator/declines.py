@@ -6,7 +6,7 @@ the network's own; a decline that is not retryable is never tried again without 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +168,3 @@ def test_card(name: str) -> tuple[str, str, Behaviour] | None:
         if known in TEST_CARDS:
             return TEST_CARDS[known]
     return TEST_CARDS.get(_BY_NUMBER.get(name, ""))
-
-
-def works_after(behaviour: Behaviour, failures: int) -> Behaviour:
-    """Return the behaviour of a card that pays again after so many failures."""
-    return replace(behaviour, failures=failures)

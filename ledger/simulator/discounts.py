@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Required, TypedDict, Unpack
+from typing import Literal, Required, TypedDict, Unpack
 
 from ledger.simulator.catalogue import Metadata
 from ledger.simulator.engine import Json
@@ -10,7 +10,13 @@ from ledger.simulator.family import Family
 from ledger.simulator.moments import add_months
 from ledger.simulator.refusals import Refused, needs
 
-Restrictions = dict[str, Any]
+
+class Restrictions(TypedDict, total=False):
+    """Who may use a promotion code; amount in minor units."""
+
+    first_time_transaction: bool
+    minimum_amount: int
+    minimum_amount_currency: str
 
 
 class CouponParams(TypedDict, total=False):
@@ -83,7 +89,13 @@ class Coupons(Family):
         return {"id": coupon, "object": "coupon", "deleted": True}
 
     def redeem(
-        self, coupon: Json, *, customer: str, subscription: str | None, code: str | None = None
+        self,
+        coupon: Json,
+        *,
+        customer: str,
+        subscription: str | None,
+        subscription_item: str | None = None,
+        code: str | None = None,
     ) -> Json:
         """Make a discount of a coupon, starting now, and count the redemption."""
         if not coupon["valid"]:
@@ -104,7 +116,7 @@ class Coupons(Family):
                 "source": {"coupon": coupon["id"], "type": "coupon"},
                 "start": now,
                 "subscription": subscription,
-                "subscription_item": None,
+                "subscription_item": subscription_item,
                 "_": {"coupon": coupon},
             }
         )

@@ -72,6 +72,7 @@ class Engine:
         self.observers: list[Observer] = []
         self.listeners: list[Callable[[Event], None]] = []
         self.endpoints: list[Json] = []
+        self.deleted: dict[str, Json] = {}
         self._clock = self.main
         self._objects: defaultdict[str, dict[str, Json]] = defaultdict(dict)
         self._told: dict[tuple[str, str], Json] = {}
@@ -141,8 +142,9 @@ class Engine:
         return self.save({**current, **leaves})
 
     def remove(self, kind: str, object_id: str) -> None:
-        """Forget an object that can no longer be retrieved."""
+        """Forget an object that can no longer be retrieved, but for its being deleted."""
         del self._objects[kind][object_id]
+        self.deleted[object_id] = {"id": object_id, "object": kind, "deleted": True}
 
     # ----- events
 
@@ -228,10 +230,6 @@ class Engine:
                 action(*arguments)
         clock.now = max(clock.now, to)
         self._clock = outer
-
-    def next_due(self) -> int | None:
-        """Return when the next thing falls due on the main clock (unix seconds)."""
-        return self.main.due[0][0] if self.main.due else None
 
     def add_clock(self, clock_id: str, now: int) -> None:
         """Let a test clock stand at `now` (unix seconds)."""

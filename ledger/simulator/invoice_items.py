@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any, TypedDict, Unpack
 
 from ledger.simulator import pricing
-from ledger.simulator.catalogue import Metadata, shown
+from ledger.simulator.catalogue import Metadata, exact_decimal, shown
 from ledger.simulator.engine import Json
 from ledger.simulator.family import Family, merged_metadata
 from ledger.simulator.invoice_lines import (
@@ -16,6 +16,7 @@ from ledger.simulator.invoice_lines import (
     of_subscription_item,
     pricing_of,
 )
+from ledger.simulator.moments import half_up
 from ledger.simulator.refusals import Refused, needs
 
 
@@ -78,7 +79,7 @@ class InvoiceItems(Family):
             amount = params.get("amount", 0)
             currency = params.get("currency") or customer["currency"] or "usd"
             if "unit_amount_decimal" in params:
-                amount = int(params["unit_amount_decimal"]) * quantity
+                amount = half_up(exact_decimal(params["unit_amount_decimal"]) * quantity)
         customer = self.sim.customers.use_currency(customer, currency)
         self.engine.tell("customer.updated", customer)
         period = params.get("period", {"end": now, "start": now})

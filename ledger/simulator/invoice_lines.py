@@ -22,9 +22,15 @@ class Wording(NamedTuple):
 
 
 def line(
-    line_id: str, wording: Wording, *, price: Json | None, tax_rates: Sequence[Json], parent: Json
+    line_id: str,
+    wording: Wording,
+    *,
+    price: Json | None,
+    tax_rates: Sequence[Json],
+    parent: Json,
+    discounts: Sequence[Json] = (),
 ) -> Json:
-    """Return a line that has no discount and no tax yet."""
+    """Return a line, with discounts of its own, of which nothing has been taken off yet."""
     quantity = wording.quantity
     return {
         "id": line_id,
@@ -34,7 +40,7 @@ def line(
         "description": wording.description,
         "discount_amounts": [],
         "discountable": wording.is_discountable,
-        "discounts": [],
+        "discounts": [one["id"] for one in discounts],
         "invoice": None,
         "livemode": False,
         "metadata": {},
@@ -46,7 +52,7 @@ def line(
         "quantity_decimal": None if quantity is None else str(quantity),
         "subtotal": wording.amount,
         "taxes": [],
-        "_": {"price": price, "tax_rates": list(tax_rates)},
+        "_": {"price": price, "tax_rates": list(tax_rates), "discounts": list(discounts)},
     }
 
 
@@ -91,20 +97,27 @@ def of_invoice_item(invoice_item: str, subscription: str | None) -> Json:
 
 
 def with_discounts(lines: list[Json], discounts: Sequence[Json]) -> list[Json]:
-    """Return the lines with each discount taken off, in the order of the discounts."""
+    """Return the lines with their own discounts taken off, then those of the whole invoice."""
     left = [max(one["amount"], 0) if one["discountable"] else 0 for one in lines]
     taken: list[list[Json]] = [[] for _ in lines]
-    for discount in discounts:
+
+    def take(discount: Json, places: Sequence[int]) -> None:
         coupon = discount["_"]["coupon"]
+        amounts = [left[i] for i in places]
         if coupon["percent_off"] is not None:
             share = Fraction(str(coupon["percent_off"])) / 100
-            parts = [half_up(amount * share) for amount in left]
+            parts = [half_up(amount * share) for amount in amounts]
         else:
-            parts = split(min(coupon["amount_off"], sum(left)), left)
-        for i, part in enumerate(parts):
+            parts = split(min(coupon["amount_off"], sum(amounts)), amounts)
+        for i, part in zip(places, parts, strict=True):
             left[i] -= part
-            if lines[i]["discountable"]:
-                taken[i].append({"amount": part, "discount": discount["id"]})
+            taken[i].append({"amount": part, "discount": discount["id"]})
+
+    for i, one in enumerate(lines):
+        for discount in one["_"]["discounts"]:
+            take(discount, [i])
+    for discount in discounts:
+        take(discount, [i for i, one in enumerate(lines) if one["discountable"]])
     return [{**one, "discount_amounts": taken[i]} for i, one in enumerate(lines)]
 
 

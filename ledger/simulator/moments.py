@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from math import floor
 
-MINUTE = 60
 HOUR = 3_600
 DAY = 86_400
 

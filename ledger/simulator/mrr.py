@@ -22,24 +22,44 @@ PER_MONTH = {
 }
 
 
-def recurring_revenue(engine: Engine, subscription: Json, discounts: Sequence[Json]) -> int:
-    """Return what a subscription that counts is worth a month, in minor units.
+def recurring_revenue(
+    engine: Engine, subscription: Json, discounts: Sequence[Json], at: int
+) -> int:
+    """Return what a subscription that counts is worth a month at a moment, in minor units.
 
-    `discounts` are those in force; the ones that hold for one invoice only are left out here.
+    `discounts` are those of the whole subscription; an item's own are taken off before. The
+    ones that hold for one invoice only, or whose time is over, are left out here.
     """
     items = subscription["items"]["data"]
-    amounts = [_net_of_tax(engine, subscription, item) for item in items]
-    for discount in discounts:
-        coupon = discount["_"]["coupon"]
-        if coupon["duration"] == "once":
-            continue
-        if coupon["percent_off"] is not None:
-            left = 1 - Fraction(str(coupon["percent_off"])) / 100
-            amounts = [amount * left for amount in amounts]
-        elif coupon["currency"] == subscription["currency"]:
-            parts = _split(coupon["amount_off"], amounts)
-            amounts = [amount - part for amount, part in zip(amounts, parts, strict=True)]
+    amounts = []
+    for item in items:
+        own = [_net_of_tax(engine, subscription, item)]
+        for discount in _recurring(item["_"]["discounts"], at):
+            own = _less(own, discount, subscription["currency"])
+        amounts += own
+    for discount in _recurring(discounts, at):
+        amounts = _less(amounts, discount, subscription["currency"])
     return sum(half_up(amount * _months(item)) for amount, item in zip(amounts, items, strict=True))
+
+
+def _recurring(discounts: Sequence[Json], at: int) -> list[Json]:
+    return [
+        discount
+        for discount in discounts
+        if discount["_"]["coupon"]["duration"] != "once"
+        and (discount["end"] is None or discount["end"] > at)
+    ]
+
+
+def _less(amounts: list[Fraction], discount: Json, currency: str) -> list[Fraction]:
+    coupon = discount["_"]["coupon"]
+    if coupon["percent_off"] is not None:
+        left = 1 - Fraction(str(coupon["percent_off"])) / 100
+        return [amount * left for amount in amounts]
+    if coupon["currency"] != currency:
+        return amounts
+    parts = _split(coupon["amount_off"], amounts)
+    return [amount - part for amount, part in zip(amounts, parts, strict=True)]
 
 
 def discount_ends(discounts: Iterable[Json]) -> list[int]:

@@ -38,10 +38,17 @@ class IntentParams(TypedDict, total=False):
     transfer_group: str
 
 
+class AutomaticMethods(TypedDict, total=False):
+    """Whether the kinds of payment method follow from the account's settings."""
+
+    enabled: bool
+    allow_redirects: str
+
+
 class IntentCreate(IntentParams, total=False):
     """Parameters of a new payment intent."""
 
-    automatic_payment_methods: dict[str, Any]
+    automatic_payment_methods: AutomaticMethods
     capture_method: str
     confirm: bool
     confirmation_method: str

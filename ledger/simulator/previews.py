@@ -111,7 +111,7 @@ class Previews:
         prices = [self.sim.beginnings.price_of(item) for item in details["items"]]
         now = self.engine.now
         items = [
-            self.sim.beginnings.item("", price, item, now, None)
+            self.sim.beginnings.item("", owner["id"], price, item, anchor=now, trial_end=None)
             for price, item in zip(prices, details["items"], strict=True)
         ]
         return {

@@ -23,6 +23,8 @@ class SubscriptionSteps(Choices):
         params["items"] = [{"price": self.some_price(), **self._quantity()}]
         if self.chance.random() < 0.2:
             params["items"].append({"price": self.some_price()})
+        if self.chance.random() < 0.1:
+            params["items"][0]["discounts"] = [{"coupon": self.some(self.shelf.coupons)}]
         if self.chance.random() < 0.25:
             params["trial_period_days"] = self.chance.choice([1, 7, 14, 30])
             ends = self.chance.choice(["cancel", "pause", "create_invoice"])

@@ -145,6 +145,11 @@ class Refunds(Family):
             self._tell_updated(changed)
             return changed
 
+    def of_charge(self, charge: str) -> list[Json]:
+        """Return a charge's refunds, oldest first."""
+        found: list[Json] = self.sim.charges.retrieve(charge)["_"]["refunds"]
+        return found
+
     def cancel(self, refund: str) -> Json:
         """Stop a refund that waits for the customer; a card's refund never does."""
         known = self.retrieve(refund)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from ledger.simulator.catalogue import Metadata
 from ledger.simulator.engine import Json
 from ledger.simulator.family import Family
+from ledger.simulator.payment_intents import AutomaticMethods
 from ledger.simulator.payment_methods import declined
 from ledger.simulator.refusals import not_now
 
@@ -26,7 +27,7 @@ class SetupParams(TypedDict, total=False):
 class SetupCreate(SetupParams, total=False):
     """Parameters of a new setup intent."""
 
-    automatic_payment_methods: dict[str, Any]
+    automatic_payment_methods: AutomaticMethods
     confirm: bool
     return_url: str
     usage: str

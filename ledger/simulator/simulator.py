@@ -5,9 +5,10 @@ from __future__ import annotations
 from ledger.simulator.balance import BalanceTransactions, Payouts
 from ledger.simulator.beginnings import Beginnings
 from ledger.simulator.billing import Billing
-from ledger.simulator.catalogue import Meters, Prices, Products
+from ledger.simulator.catalogue import Prices, Products
 from ledger.simulator.changes import Changes
 from ledger.simulator.charges import Charges
+from ledger.simulator.clocks import TestClocks
 from ledger.simulator.credit_notes import CreditNotes
 from ledger.simulator.customers import Customers
 from ledger.simulator.discounts import Coupons, PromotionCodes, TaxRates
@@ -19,11 +20,12 @@ from ledger.simulator.features import Features
 from ledger.simulator.invoice_items import InvoiceItems
 from ledger.simulator.invoice_payments import InvoicePayments
 from ledger.simulator.invoices import Invoices
+from ledger.simulator.meters import Meters
 from ledger.simulator.payment_intents import PaymentIntents
 from ledger.simulator.payment_methods import PaymentMethods
 from ledger.simulator.previews import Previews
 from ledger.simulator.refunds import Refunds
-from ledger.simulator.sessions import CheckoutSessions, PortalSessions, TestClocks
+from ledger.simulator.sessions import CheckoutSessions, PortalSessions
 from ledger.simulator.settings import AccountSettings
 from ledger.simulator.setup_intents import SetupIntents
 from ledger.simulator.subscription_items import SubscriptionItems
@@ -93,13 +95,12 @@ class Simulator:
         """Let time pass until `to` (unix seconds); all that falls due happens, in order."""
         self.engine.advance(to)
 
-    def set_settings(self, settings: AccountSettings) -> None:
-        """Change how the account bills from now on."""
-        self.engine.settings = settings
-
     def final_objects(self) -> dict[str, Json]:
-        """Return what each object is now, by id, in the newest rendering."""
-        return {
+        """Return what each object is now, by id, in the newest rendering.
+
+        Of a deleted one that is `{"id", "object", "deleted": True}`.
+        """
+        return self.engine.deleted | {
             object_id: shown
             for kind in self.engine.kinds()
             for object_id, shown in self.engine.shown(kind)

@@ -11,8 +11,6 @@ from ledger.simulator.refusals import Refused
 PAID = frozenset({"active", "past_due", "unpaid"})
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
-MissingMethod = Literal["cancel", "create_invoice", "pause"]
-
 
 class ItemParams(TypedDict, total=False):
     """One item of a subscription: how many of which price, or a change of it."""
@@ -112,7 +110,13 @@ def new_item(item_id: str, subscription: str, price: Json, given: ItemParams, **
         "quantity": None if metered else given.get("quantity", 1),
         "subscription": subscription,
         "tax_rates": more["tax_rates"],
+        "_": {"discounts": []},
     }
+
+
+def discounted(item: Json, discounts: list[Json]) -> Json:
+    """Return an item with discounts of its own."""
+    return {**item, "discounts": [d["id"] for d in discounts], "_": {"discounts": discounts}}
 
 
 def items_of(subscription: str, items: list[Json]) -> Json:

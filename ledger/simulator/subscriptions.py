@@ -10,7 +10,6 @@ from ledger.simulator.billing import next_end
 from ledger.simulator.engine import Json
 from ledger.simulator.family import Family, merged_metadata
 from ledger.simulator.invoice_drafts import subscription_of
-from ledger.simulator.payment_methods import declined
 from ledger.simulator.refusals import Refused, not_now
 from ledger.simulator.settings import FinalAction
 from ledger.simulator.subscription_shape import (
@@ -142,6 +141,7 @@ class Subscriptions(Family):
             resumed = self.engine.change(known, status="active", status_details=None)
             if anchor == "now":
                 resumed = self.engine.change(resumed, billing_cycle_anchor=self.engine.now)
+            self.engine.tell("customer.subscription.updated", resumed)
             self.engine.tell("customer.subscription.resumed", resumed)
             runs = anchor == "unchanged" and next_end(resumed) > self.engine.now
             if runs and proration_behavior == "none":
@@ -250,11 +250,6 @@ class Subscriptions(Family):
         elif action == "pause":
             self.become_paused(known, "final_payment_failure")
 
-    def must_pay(self, method: str | None) -> None:
-        """Refuse to begin a subscription that a card would not pay."""
-        if method and (decline := self.sim.payment_methods.would_decline(method)):
-            raise declined(decline)
-
     # ----- the steps of an update
 
     def _cancellation(self, known: Json, changes: SubscriptionUpdate) -> dict[str, Any]:
@@ -266,6 +261,8 @@ class Subscriptions(Family):
             leaves["cancel_at_period_end"] = ends
             leaves["cancel_at"] = next_end(known) if ends else None
         elif "cancel_at" in changes:
+            if (changes["cancel_at"] or self.engine.now) < self.engine.now:
+                raise Refused("`cancel_at` must be in the future.", param="cancel_at")
             leaves["cancel_at"] = changes["cancel_at"]
             leaves["cancel_at_period_end"] = False
         if leaves and leaves["cancel_at"] is not None:

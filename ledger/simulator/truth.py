@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -87,7 +86,7 @@ class Truth:
     def observe(self, before: Json | None, after: Json, now: int) -> None:
         """Take notice of a change of state at `now`."""
         kind = after["object"]
-        status = "deleted" if after.get("deleted") else after.get("status")
+        status = _standing(after) if kind == "customer" else after.get("status")
         if status is not None:
             self._statuses[after["id"]].add(now, status)
         if kind == "subscription":
@@ -120,7 +119,10 @@ class Truth:
     # ----- status and invoices
 
     def status_of(self, object_id: str, at: int) -> str | None:
-        """Return an object's status; None before it was; `deleted` for a deleted customer."""
+        """Return an object's status, None before it was.
+
+        A customer, whom Stripe gives none, is `ok`, `delinquent` or `deleted`.
+        """
         known = self._statuses.get(object_id)
         return known.at(at) if known else None
 
@@ -185,8 +187,9 @@ class Truth:
 
         Per licensed item: list amount at its quantity, less tax contained in it, less
         discounts, times months per period, rounded half up once; then summed. Months per
-        period: month 1/n, year 1/(12 n), week 52/(12 n), day 365/(12 n). Discounts: those that
-        last (forever) and repeating ones while their window is open, in their order;
+        period: month 1/n, year 1/(12 n), week 52/(12 n), day 365/(12 n). Discounts: the item's
+        own, then the subscription's; those that last (forever) and repeating ones while their
+        window is open, in their order;
         percentages of what is left, fixed amounts split over the items by largest remainder;
         the customer's where it has none of its own; `once` never. Counts while active or past
         due; 0 while trialing (unless it has paid before, as a free month does not lower it),
@@ -201,7 +204,7 @@ class Truth:
         )
         if not counted or state["pause_collection"]:
             return 0
-        return recurring_revenue(self._engine, state, self._discounts(state, at))
+        return recurring_revenue(self._engine, state, self._discounts(state, at), at)
 
     def mrr(self, at: int) -> dict[tuple[str, str], int]:
         """Return monthly recurring revenue by (customer, currency), where it is not 0."""
@@ -249,19 +252,22 @@ class Truth:
             moments.add(first_paid)
         for state in series.values:
             moments.update(discount_ends(state["_"]["discounts"]))
+            for item in state["items"]["data"]:
+                moments.update(discount_ends(item["_"]["discounts"]))
         for owner in customer.values:
             moments.update(discount_ends([owner["discount"]] if owner["discount"] else []))
         return sorted(moments)
 
     def _discounts(self, state: Json, at: int) -> list[Json]:
-        """Return the discounts in force at a moment, each with its coupon."""
+        """Return the subscription's own discounts, or else those of its customer then."""
         own: list[Json] = state["_"]["discounts"]
         if not own:
             customer = self.customer_at(state["customer"], at)
             own = [customer["discount"]] if customer and customer["discount"] else []
-        return [d for d in own if d["end"] is None or d["end"] > at]
+        return own
 
-    def __iter__(self) -> Iterator[tuple[str, str, Cash]]:
-        """Yield (currency, day, cash), ordered."""
-        for (currency, day), cash in sorted(self._cash.items()):
-            yield currency, day, cash
+
+def _standing(customer: Json) -> str:
+    if customer.get("deleted"):
+        return "deleted"
+    return "delinquent" if customer["delinquent"] else "ok"

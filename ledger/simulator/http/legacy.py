@@ -59,6 +59,7 @@ class Legacy:
         self, plan: str, *, metadata: Metadata | None = None, nickname: str | None = None
     ) -> Json:
         """Change a plan's metadata or nickname."""
+        self.retrieve_plan(plan)
         changes: Any = {"metadata": metadata, "nickname": nickname}
         given: Any = {key: value for key, value in changes.items() if value is not None}
         return plan_of(self.sim.prices.update(plan, **given))

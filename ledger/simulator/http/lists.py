@@ -9,20 +9,20 @@ from ledger.simulator.engine import Json
 from ledger.simulator.refusals import Refused, missing
 
 LIMIT, LIMIT_MAX = 10, 100
+_STATUSES = {"all": (), "ended": ("canceled", "incomplete_expired")}
 _PAGING = frozenset({"limit", "starting_after", "ending_before", "expand"})
 
 
 def page(
     objects: Iterable[Json], given: Mapping[str, Any], filters: Iterable[str], url: str
 ) -> Json:
-    """Return a page of objects (oldest first as given) that pass the filters.
+    """Return a page of objects that pass the filters, in the order they are given in.
 
     A filter names a member, dotted for one inside: `payment.payment_intent` is the parameter
     `payment[payment_intent]`. `name=path` filters by a member that has another name.
     """
     wanted = _wanted(given, frozenset(filters))
     found = [obj for obj in objects if all(_passes(obj, *one) for one in wanted)]
-    found.reverse()
     return _cut(found, given, url)
 
 
@@ -49,9 +49,9 @@ def _passes(obj: Json, name: str, wanted: Any) -> bool:
     if name == "created":
         return in_bounds(obj.get("created", 0), wanted)
     if name == "lookup_keys":
-        return obj["lookup_key"] in wanted
-    if name == "status" and wanted == "all":
-        return True
+        return obj["lookup_key"] in (wanted if isinstance(wanted, list) else [wanted])
+    if name == "status" and wanted in _STATUSES:
+        return obj["status"] in _STATUSES[wanted] or wanted == "all"
     value: Any = obj
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None

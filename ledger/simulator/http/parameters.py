@@ -37,12 +37,17 @@ def accepted_by(operation: Callable[..., Any]) -> Accepted:
             (params,) = get_args(hints[name])
             inner = get_type_hints(params, include_extras=True)
             found |= {key: _bare(hint) for key, hint in inner.items()}
-            required |= params.__required_keys__
+            required |= {key for key, hint in inner.items() if _is_required(params, key, hint)}
         elif parameter.kind is parameter.KEYWORD_ONLY:
             found[name] = hints[name]
             if parameter.default is parameter.empty:
                 required.add(name)
     return Accepted(found, frozenset(required))
+
+
+def _is_required(params: Any, key: str, hint: Any) -> bool:
+    marked = get_origin(hint)
+    return marked is Required or (key in params.__required_keys__ and marked is not NotRequired)
 
 
 def _bare(hint: Any) -> Any:
@@ -72,7 +77,13 @@ def converted(value: Any, hint: Any, name: str) -> Any:
     if value == "":
         if type(None) in options:
             return None
-        return [] if any(get_origin(one) is list for one in options) else {}
+        if any(get_origin(one) is list for one in options):
+            return []
+        if any(get_origin(one) is dict for one in options):
+            return {}
+        raise Refused(
+            f"You passed an empty string for '{name}'.", code="parameter_invalid_empty", param=name
+        )
     if int in options and str in options:
         return int(value) if str(value).isdigit() else value
     try:

@@ -15,10 +15,16 @@ Operation = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list: where its objects come from, oldest first, and what they may be filtered by."""
+    """A list: where its objects come from, oldest first, and what they may be filtered by.
+
+    Objects of `hidden` statuses are in it only if a status is asked for. Parts of one object
+    keep their order; all else is listed newest first.
+    """
 
     objects: Callable[..., Iterable[Json]]
     filters: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    keeps_order: bool = False
 
 
 Target = Operation | Listing
@@ -106,7 +112,7 @@ def _customers(sim: Simulator) -> list[tuple[str, str, Target]]:
         (
             "GET",
             "/v1/checkout/sessions/<id>/line_items",
-            Listing(sim.checkout_sessions.line_items),
+            Listing(sim.checkout_sessions.line_items, keeps_order=True),
         ),
         ("GET", "/v1/payment_pages/<id>", sim.checkout_sessions.retrieve),
         ("POST", "/v1/payment_pages/<id>/confirm", sim.checkout_sessions.confirm),
@@ -120,6 +126,7 @@ def _payments(sim: Simulator) -> list[tuple[str, str, Target]]:
         *_posts("payment_intents", intents, confirm="confirm", capture="capture", cancel="cancel"),
         *_crud("charges", sim.charges, "customer", "payment_intent"),
         *_posts("charges", sim.charges, capture="capture"),
+        ("GET", "/v1/charges/<id>/refunds", Listing(sim.refunds.of_charge)),
         *_crud("refunds", sim.refunds, "charge", "payment_intent"),
         *_posts("refunds", sim.refunds, cancel="cancel"),
         *_crud("disputes", sim.disputes, "charge", "payment_intent"),
@@ -135,7 +142,7 @@ def _invoices(sim: Simulator) -> list[tuple[str, str, Target]]:
     subscription = "subscription=parent.subscription_details.subscription"
     return [
         ("POST", "/v1/invoices/create_preview", sim.previews.create_preview),
-        ("GET", "/v1/invoices/<id>/lines", Listing(sim.invoices.lines)),
+        ("GET", "/v1/invoices/<id>/lines", Listing(sim.invoices.lines, keeps_order=True)),
         *_crud(
             "invoices",
             sim.invoices,
@@ -164,24 +171,29 @@ def _invoices(sim: Simulator) -> list[tuple[str, str, Target]]:
         ),
         *_crud("credit_notes", sim.credit_notes, "customer", "invoice"),
         *_posts("credit_notes", sim.credit_notes, void="void_credit_note"),
+        ("GET", "/v1/credit_notes/<id>/lines", Listing(sim.credit_notes.lines, keeps_order=True)),
     ]
 
 
 def _subscriptions(sim: Simulator) -> list[tuple[str, str, Target]]:
     items = sim.subscription_items
     return [
-        *_crud(
-            "subscriptions",
-            sim.subscriptions,
-            "customer",
-            "status",
-            "collection_method",
-            "test_clock",
+        (
+            "GET",
+            "/v1/subscriptions",
+            Listing(
+                sim.subscriptions.all,
+                ("customer", "status", "collection_method", "test_clock"),
+                hidden=("canceled",),
+            ),
         ),
+        ("POST", "/v1/subscriptions", sim.subscriptions.create),
+        ("GET", "/v1/subscriptions/<id>", sim.subscriptions.retrieve),
+        ("POST", "/v1/subscriptions/<id>", sim.subscriptions.update),
         ("DELETE", "/v1/subscriptions/<id>", sim.subscriptions.cancel),
         ("DELETE", "/v1/subscriptions/<id>/discount", sim.subscriptions.delete_discount),
         *_posts("subscriptions", sim.subscriptions, pause="pause", resume="resume"),
-        ("GET", "/v1/subscription_items", Listing(items.all, ("subscription",))),
+        ("GET", "/v1/subscription_items", Listing(items.all, ("subscription",), keeps_order=True)),
         ("POST", "/v1/subscription_items", items.create),
         ("GET", "/v1/subscription_items/<id>", items.retrieve),
         ("POST", "/v1/subscription_items/<id>", items.update),

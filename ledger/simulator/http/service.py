@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -74,7 +74,7 @@ class Service:
         self, target: Target, ids: tuple[str, ...], given: Mapping[str, Any], url: str
     ) -> Callable[[], Json]:
         if isinstance(target, Listing):
-            return lambda: page(target.objects(*ids), given, target.filters, url)
+            return lambda: page(_listed(target, ids, given), given, target.filters, url)
         params = taken(target, given)
         return lambda: target(*ids, **params)
 
@@ -108,6 +108,15 @@ class Service:
             error[name] = render(value, version) if isinstance(value, dict) else value
         error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
         return Answer(refused.status, _encode({"error": error}), request_id)
+
+
+def _listed(listing: Listing, ids: tuple[str, ...], given: Mapping[str, Any]) -> Iterable[Json]:
+    objects = list(listing.objects(*ids))
+    if not listing.keeps_order:
+        objects.reverse()
+    if "status" in given or not listing.hidden:
+        return objects
+    return [obj for obj in objects if obj["status"] not in listing.hidden]
 
 
 def _shown(answer: Json, version: str) -> Json:

@@ -46,6 +46,10 @@ def render(obj: Json, version: str) -> Json:
         lines = obj["lines"]
         shown = [_public(line) for line in lines["data"]]
         return {**_public(obj), "lines": {**lines, "data": shown}}
+    if kind == "subscription":
+        items = obj["items"]
+        shown = [_public(item) for item in items["data"]]
+        return {**_public(obj), "items": {**items, "data": shown}}
     if kind == "customer" and obj["discount"]:
         return {**obj, "discount": _public(obj["discount"])}
     return _public(obj)

@@ -162,9 +162,16 @@ def _credit_note(note: Json) -> Json:
     }
 
 
+def _upcoming(invoice: Json) -> Json:
+    """Return an invoice; a preview was named by no id."""
+    if not invoice["id"].startswith("upcoming_in"):
+        return invoice
+    return {key: value for key, value in invoice.items() if key != "id"}
+
+
 FROM_BASIL: Step = {
     "subscription": _subscription,
-    "invoice": then(without_inner("automatic_tax", "provider"), _invoice),
+    "invoice": then(without_inner("automatic_tax", "provider"), _invoice, _upcoming),
     "invoiceitem": _invoice_item,
     "charge": _with_invoice,
     "payment_intent": _intent,

@@ -101,6 +101,7 @@ def _promotion_code(code: Json) -> Json:
 
 
 FROM_CLOVER: Step = {
+    "payment_intent": without("payment_details"),
     "discount": expanded,
     "promotion_code": _promotion_code,
     "customer": lambda customer: _with_discount(customer, expanded),

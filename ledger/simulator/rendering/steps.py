@@ -42,15 +42,6 @@ def then(*conversions: Convert) -> Convert:
     return convert
 
 
-def adding(**members: Any) -> Convert:
-    """Return a conversion that adds members, always with the same values."""
-
-    def convert(obj: Json) -> Json:
-        return {**obj, **members}
-
-    return convert
-
-
 def in_list(obj: Json, member: str, convert: Convert) -> Json:
     """Return the object with every entry of one of its list objects converted."""
     listed = obj[member]
