@@ -62,7 +62,7 @@ class Demo:
         """
         business = self._business
         span = max(business.end_of_story, until) - business.start
-        sender = Sender(lambda: int(time.time()), concurrency=CONCURRENCY)
+        sender = Sender(self._now, concurrency=CONCURRENCY)
         events = sent = 0
         try:
             for chunk in _chunks(chain(business.story(), business.live(until))):
@@ -81,7 +81,7 @@ class Demo:
         """Let the business live at this pace, sending as it happens, until told to stop."""
         business = self._business
         now = float(business.simulator.now)
-        sender = Sender(lambda: int(time.time()), concurrency=1)
+        sender = Sender(self._now, concurrency=1)
         looked = time.monotonic()
         try:
             while not until():
@@ -93,6 +93,9 @@ class Demo:
                 business.forget_events_before(business.simulator.now - DAY_SECONDS)
         finally:
             sender.close(at_once=True)
+
+    def _now(self) -> int:
+        return int(self._ledger.clock.now().timestamp())
 
     def _unknown(self, events: list[Event]) -> Iterator[Delivery]:
         """Yield deliveries of those events that the ledger does not have."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -98,28 +97,49 @@ class Business:
             )
         self._walk = Walk(self.simulator, chance)
 
-    def events(self, until: int | None = None) -> Iterator[Event]:
-        """Let the business live, and yield its events as they happen."""
+    def days(self, count: int) -> Iterator[Event]:
+        """Let the business live for about so many days, and yield its events."""
+        until = self.simulator.now + count * DAY
         told = 0
         for _ in range(self.setting.steps):
-            if until is not None and self.simulator.now >= until:
+            if self.simulator.now >= until:
                 break
             self._walk.step()
-            while told < len(self.simulator.events):
-                told += 1
-                yield self.simulator.events[told - 1]
+            yield from self.simulator.events[told:]
+            told = len(self.simulator.events)
+
+    def events(self, between: Callable[[], None]) -> Iterator[Event]:
+        """Let the business live, and yield its events as they happen; `between` comes in turn."""
+        told = 0
+        for _ in range(self.setting.steps):
+            self._walk.step()
+            between()
+            yield from self.simulator.events[told:]
+            told = len(self.simulator.events)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Where a simulator answers as Stripe's API."""
+
+    base: str
+
+    @property
+    def api(self) -> StripeApi:
+        """The ledger's way there."""
+        return StripeApi(API_KEY, self.base)
 
 
 @contextmanager
-def listed(simulator: Simulator) -> Iterator[StripeApi]:
-    """Yield Stripe's API over this simulator, whose time stands still meanwhile."""
+def listed(simulator: Simulator) -> Iterator[Listed]:
+    """Serve Stripe's API over this simulator, whose time stands still meanwhile."""
     service = Service(simulator, lambda: simulator.now)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = make_server("127.0.0.1", 0, create_app(service), threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield StripeApi(API_KEY, f"http://127.0.0.1:{server.server_port}")
+        yield Listed(f"http://127.0.0.1:{server.server_port}")
     finally:
         server.shutdown()
         thread.join()
@@ -136,21 +156,22 @@ def run(settings: Settings, ledger: Ledger, setting: Setting) -> list[str]:
     runner = Runner(ledger, PROJECTIONS, setting.batch_events)
     filled_at = setting.start
 
-    def fill() -> None:
+    def fill(after_days: int = GAP_FILL_DAYS) -> None:
         nonlocal filled_at
+        if simulator.now - filled_at <= after_days * DAY:
+            return
         clock.at = utc(simulator.now)
-        with listed(simulator) as api:
-            compare(ledger, api)
+        with listed(simulator) as there:
+            compare(ledger, there.api)
         filled_at = simulator.now
 
-    for delivery in plan(simulator, setting.faults, seed=setting.seed, events=business.events()):
+    told = business.events(between=fill)
+    for delivery in plan(simulator, setting.faults, seed=setting.seed, events=told):
         ledger.intake.receive(delivery.body)
         if chance.random() < 0.02:
             runner.catch_up()
-        if simulator.now - filled_at > GAP_FILL_DAYS * DAY:
-            fill()
     simulator.advance(simulator.now + 300)  # nothing is in flight any more
-    fill()
+    fill(after_days=0)
     runner.catch_up()
     return faults(settings, ledger, simulator)
 
@@ -239,7 +260,7 @@ def _money(connection: Any, simulator: Simulator) -> Iterator[str]:
     """Compare what the payments add up to with the cash the simulator saw move."""
     true: dict[str, int] = defaultdict(int)
     back: dict[str, int] = defaultdict(int)
-    for currency, _, cash in simulator.truth:
+    for (currency, _), cash in simulator.truth.cash().items():
         true[currency] += cash.collected
         back[currency] += cash.refunded
     rows = connection.execute(
@@ -252,24 +273,3 @@ def _money(connection: Any, simulator: Simulator) -> Iterator[str]:
         expected = (true[currency], back[currency])
         if told.get(currency, (0, 0)) != expected:
             yield f"{currency} received and refunded: {told.get(currency)}, truly {expected}"
-
-
-def forever(first: int, minutes: float, chosen: int | None) -> int:
-    """Run seeds from `first` on for so long; return how many were run. Raises SystemExit on one."""
-    from tests.simulated_ledger import own_ledger
-
-    until = time.monotonic() + minutes * 60
-    seed = first
-    with own_ledger() as (settings, fresh):
-        while chosen is None or seed == first:
-            with fresh() as ledger:
-                found = run(settings, ledger, Setting.of(seed))
-            if found:
-                raise SystemExit("\n".join([f"seed {seed}:", *found[:20]]))
-            seed += 1
-            if time.monotonic() > until:
-                break
-    return seed - first
-
-
-__all__ = ["Business", "Setting", "faults", "listed", "replace", "run"]

@@ -143,7 +143,9 @@ class Engine:
 
     def remove(self, kind: str, object_id: str) -> None:
         """Forget an object that can no longer be retrieved, but for its being deleted."""
-        del self._objects[kind][object_id]
+        gone = self._objects[kind].pop(object_id)
+        for observe in self.observers:
+            observe(gone, {**gone, "deleted": True}, self.now)
         self.deleted[object_id] = {"id": object_id, "object": kind, "deleted": True}
 
     # ----- events

@@ -87,6 +87,8 @@ class Truth:
         """Take notice of a change of state at `now`."""
         kind = after["object"]
         status = _standing(after) if kind == "customer" else after.get("status")
+        if after.get("deleted") and status is not None:
+            status = "deleted"
         if status is not None:
             self._statuses[after["id"]].add(now, status)
         if kind == "subscription":

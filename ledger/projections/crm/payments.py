@@ -247,10 +247,7 @@ def _refunded(charges: list[Payment], later: set[_Afterwards]) -> int | None:
     refunds = [one for one in later if one.kind == "refund"]
     if not charges and not refunds:
         return None
-    # An authorization that was let go counts as refunded at Stripe, though nothing was taken.
-    of_charges = sum(
-        min(charge.amount_refunded or 0, charge.amount_received or 0) for charge in charges
-    )
+    of_charges = sum(map(_given_back, charges))
     of_refunds = sum(
         one.amount_minor for one in refunds if one.status not in REFUND_CAME_TO_NOTHING
     )
@@ -259,6 +256,17 @@ def _refunded(charges: list[Payment], later: set[_Afterwards]) -> int | None:
     if sum(one.amount_minor for one in refunds) >= of_charges:
         return of_refunds
     return max(of_charges, of_refunds)
+
+
+def _given_back(charge: Payment) -> int:
+    """Return what of a charge was taken and given back, as it says itself.
+
+    What was authorized and never captured counts as refunded at Stripe, when it is let go.
+    """
+    if charge.amount_received is None or charge.amount is None:
+        return charge.amount_refunded or 0
+    let_go = charge.amount - charge.amount_received
+    return max(0, (charge.amount_refunded or 0) - let_go)
 
 
 def _attempts(charges: list[Payment], intent: Payment | None, failed: list[_Version]) -> int | None:
