@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError
-from ledger.simulator import BelievableBusiness, believable_business
+from ledger.simulator import NEWEST, BelievableBusiness, believable_business
 from ledger.simulator.delivery import Delivery, delivery_of
 from ledger.simulator.sending import Sender
 
@@ -49,7 +49,7 @@ class Demo:
         self._ledger = ledger
         self._url = url
         (self._secret, *_) = ledger.settings.webhook_secrets
-        self._business = believable_business(seed, start=start)
+        self._business = believable_business(seed, start=start, endpoint_versions=[NEWEST])
 
     @property
     def business(self) -> BelievableBusiness:
@@ -68,12 +68,14 @@ class Demo:
             for chunk in _chunks(chain(business.story(), business.live(until))):
                 events += len(chunk)
                 for delivery in self._unknown(chunk):
+                    self._require_heard(sender)
                     sender.send(delivery)
                     sent += 1
                 progress("telling", business.simulator.now - business.start, span)
-                self._require_heard(sender)
-        finally:
-            sender.close()
+        except BaseException:
+            sender.close(at_once=True)
+            raise
+        sender.close()
         self._require_heard(sender)
         return Told(events, sent)
 

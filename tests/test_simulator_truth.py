@@ -28,7 +28,8 @@ def check_statuses(simulator: Simulator) -> int:
     for event in simulator.events:
         obj = event.body(NEWEST)["data"]["object"]
         if obj["object"] in ("subscription", "invoice") and event.type != "invoice.upcoming":
-            told[obj["id"]].append((event.created, obj["status"]))
+            status = "deleted" if event.type == "invoice.deleted" else obj["status"]
+            told[obj["id"]].append((event.created, status))
     for object_id, snapshots in told.items():
         times = [at for at, _ in snapshots]
         for at in {*times, times[-1] + DAY}:

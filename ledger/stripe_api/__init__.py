@@ -25,14 +25,14 @@ class StripeRefused(LedgerError):
 class StripeApi:
     """One Stripe account, by one secret or restricted key."""
 
-    def __init__(self, key: str, base: str | None = None) -> None:
+    def __init__(self, key: str, base: str | None = None, *, retries: int = RETRIES) -> None:
         import stripe  # noqa: PLC0415 — takes a third of a second, and most commands never call
 
         self._errors = stripe
         self._client = stripe.StripeClient(
             key,
             base_addresses={"api": base} if base else None,
-            max_network_retries=RETRIES,
+            max_network_retries=retries,
             http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS),
         )
 

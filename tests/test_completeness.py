@@ -1,0 +1,155 @@
+"""The log against Stripe's own list of events: what never arrived is fetched, and said."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ledger.application import Ledger
+from ledger.clock import FixedClock, utc
+from ledger.completeness import Comparison, api_of, compare, status
+from ledger.errors import SettingsInvalid
+from ledger.log import Log
+from ledger.settings import Settings
+from ledger.simulator import Simulator
+from ledger.simulator.moments import DAY
+from ledger.stripe_api import StripeApi, StripeUnavailable
+from tests.simulation import listed
+
+START = 1_767_225_600  # 2026-01-01T00:00:00Z
+MINUTE = 60
+
+
+@pytest.fixture
+def stripe(ledger: Ledger) -> Simulator:
+    """A Stripe account with three customers, made a day ago on the ledger's clock."""
+    simulator = Simulator(5, START)
+    for name in ("andi", "budi", "citra"):
+        simulator.customers.create(email=f"{name}@example.test")
+    pass_time(ledger, simulator, DAY)
+    return simulator
+
+
+def pass_time(ledger: Ledger, simulator: Simulator, seconds: int) -> None:
+    simulator.advance(simulator.now + seconds)
+    ledger.clock = FixedClock(utc(simulator.now))
+
+
+def deliver(ledger: Ledger, simulator: Simulator, *numbers: int) -> None:
+    version = simulator.engine.settings.api_version
+    for number in numbers:
+        ledger.intake.receive(simulator.events[number].bodies[version])
+
+
+def compared(ledger: Ledger, simulator: Simulator, **options: Any) -> Comparison:
+    with listed(simulator) as there:
+        return compare(ledger, there.api, **options)
+
+
+def told(ledger: Ledger) -> dict[str, Any]:
+    with ledger.pool.connection() as connection:
+        return status(connection) or {}
+
+
+def test_what_never_arrived_is_recorded_once_and_told_of(ledger: Ledger, stripe: Simulator) -> None:
+    deliver(ledger, stripe, 0, 2)
+    missing = stripe.events[1].id
+
+    assert compared(ledger, stripe).filled == (missing,)
+    assert compared(ledger, stripe).filled == ()
+
+    with ledger.pool.connection() as connection:
+        *_, filled, gap = Log(connection).after(0, 10)
+    assert filled.stripe_event_id == missing
+    assert filled.data["_ledger"] == {"obtained": "listed"}
+    assert (gap.topic, gap.data["stripe_event_ids"]) == ("Account.GapFilled", [missing])
+    deliver(ledger, stripe, 1)  # the webhook comes after all
+    with ledger.pool.connection() as connection:
+        assert Log(connection).last_position() == gap.position
+
+
+def test_how_complete_the_log_is_can_be_asked(ledger: Ledger, stripe: Simulator) -> None:
+    with ledger.pool.connection() as connection:
+        assert status(connection) is None
+    deliver(ledger, stripe, 0, 1)
+
+    compared(ledger, stripe)
+
+    first = told(ledger)
+    assert (first["listed"], first["missing"], first["filled"]) == (3, 1, 1)
+    assert first["complete_until"] == stripe.now - 2 * MINUTE
+    assert (first["lag_seconds"], first["error"]) == (0.0, None)
+    pass_time(ledger, stripe, 10 * DAY)
+    compared(ledger, stripe)
+    assert told(ledger)["complete_from"] == first["complete_from"]
+    assert told(ledger)["complete_until"] == stripe.now - 2 * MINUTE
+
+
+def test_after_an_outage_longer_than_stripe_remembers_it_is_complete_from_then_on_only(
+    ledger: Ledger, stripe: Simulator
+) -> None:
+    compared(ledger, stripe)
+    pass_time(ledger, stripe, 40 * DAY)
+
+    compared(ledger, stripe)
+
+    assert told(ledger)["complete_from"] == stripe.now - 30 * DAY
+
+
+def test_what_is_a_minute_old_may_still_be_on_its_way(ledger: Ledger, stripe: Simulator) -> None:
+    stripe.customers.create(email="dewi@example.test")
+    pass_time(ledger, stripe, MINUTE)
+
+    found = compared(ledger, stripe)
+
+    assert (len(found.filled), found.in_flight) == (3, 1)
+    pass_time(ledger, stripe, 5 * MINUTE)
+    assert len(compared(ledger, stripe).filled) == 1
+
+
+def test_more_events_than_a_page_holds_are_all_compared(ledger: Ledger, stripe: Simulator) -> None:
+    for number in range(230):
+        stripe.customers.create(email=f"{number}@example.test")
+    pass_time(ledger, stripe, DAY)
+
+    assert len(compared(ledger, stripe).filled) == 233
+
+
+def test_a_stripe_that_does_not_answer_is_noted_and_nothing_is_lost(
+    ledger: Ledger, stripe: Simulator
+) -> None:
+    compared(ledger, stripe)
+    before = told(ledger)
+    away = StripeApi("sk_test_away", "http://127.0.0.1:9", retries=0)
+
+    with pytest.raises(StripeUnavailable, match="does not answer"):
+        compare(ledger, away)
+
+    assert "does not answer" in told(ledger)["error"]
+    assert {**told(ledger), "error": None} == before
+
+
+def test_since_can_be_said(ledger: Ledger, stripe: Simulator) -> None:
+    found = compared(ledger, stripe, since=utc(stripe.now) - timedelta(hours=1))
+
+    assert (found.listed, found.filled) == (0, ())
+
+
+def test_without_a_key_nothing_is_asked(ledger: Ledger) -> None:
+    with pytest.raises(SettingsInvalid, match="STRIPE_API_KEY"):
+        api_of(ledger)
+
+
+@pytest.mark.parametrize(
+    ("variables", "detail"),
+    [
+        ({"STRIPE_API_KEY": "pk_test_1"}, "no secret key"),
+        ({"STRIPE_API_KEY": "sk_live_1"}, "a key of live mode, but this ledger is of test mode"),
+        ({"STRIPE_API_BASE": "stripe.test"}, "must be an http"),
+    ],
+)
+def test_a_key_that_cannot_be_right_is_refused(variables: dict[str, str], detail: str) -> None:
+    with pytest.raises(SettingsInvalid, match=detail):
+        Settings.from_env({"HOME": "/nowhere", **variables})
