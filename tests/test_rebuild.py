@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from psycopg import sql
 
 from ledger.application import Ledger
 from ledger.errors import NotMigrated, RequestInvalid
+from ledger.log import RecordedEvent
 from ledger.projections import Crm, Runner
 from ledger.projections.rebuild import Rebuild, Rebuilt
 from ledger.projections.rebuild.plan import DiskTooFull
@@ -208,6 +209,38 @@ def test_another_version_is_rebuilt_when_it_starts_and_a_release_that_goes_back_
     assert bring_to_version(settings, ledger, Crm, None)
     project(ledger)
     assert rebuild(settings, ledger).differences == []
+
+
+class Squeamish(Crm):
+    """Cannot read what is about one customer."""
+
+    def apply(self, connection: Any, events: Sequence[RecordedEvent]) -> None:
+        refuse_poison(events)
+        super().apply(connection, events)
+
+    def load(self, connection: Any, events: Sequence[RecordedEvent]) -> None:
+        refuse_poison(events)
+        super().load(connection, events)
+
+
+def refuse_poison(events: Sequence[RecordedEvent]) -> None:
+    if any(one.customer_id == "cus_poison" for one in events):
+        raise ValueError("cannot read this one")
+
+
+def test_an_event_that_cannot_be_read_is_passed_over_as_it_is_live(
+    settings: Settings, ledger: Ledger
+) -> None:
+    record(ledger, *many(5), event("customer.created", customer("cus_poison")), *many(2))
+    Runner(ledger, [Squeamish]).catch_up()
+    live = rows(ledger)
+
+    done = Rebuild(settings, ledger, Squeamish, workers=0).run()
+
+    assert done.differences == []
+    again = rows(ledger)
+    assert len(again.pop("projection_faults")) == len(live.pop("projection_faults")) == 1
+    assert again == live
 
 
 def test_too_little_space_is_said_before_anything_is_changed(

@@ -74,7 +74,7 @@ class Runner:
         except NOT_OF_AN_EVENT:
             raise
         except Exception as error:  # noqa: BLE001 — find the event that it is about
-            logger.warning("projecting by single events after: %s", _told(error))
+            logger.warning("projecting by single events after: %s", told(error))
         done = 0
         for _ in range(self._batch_events):
             try:
@@ -86,7 +86,7 @@ class Runner:
                 if self._faults_in_a_row >= FAULTS_IN_A_ROW_MAX:
                     raise  # not the events are at fault: pass over no more of them
                 self._faults_in_a_row += 1
-                one = self._pass_over(connection, projection, self._failing, _told(error))
+                one = self._pass_over(connection, projection, self._failing, told(error))
             done += one
             if not one:
                 break
@@ -159,15 +159,15 @@ class Runner:
                 logger.error(
                     "projecting %s stopped: %s; trying again in %.0f s",
                     self._ledger.name,
-                    _told(error),
+                    told(error),
                     backoff,
                 )
                 stop.wait(backoff)
                 backoff = min(backoff * 2, BACKOFF_SECONDS_MAX)
 
 
-def _told(error: Exception) -> str:
-    """Return what may be logged: where it failed, and the text only of database errors."""
+def told(error: Exception) -> str:
+    """Return what may be logged of a failure: where, and the text only of database errors."""
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -16,9 +16,11 @@ import psycopg
 
 from ledger.application import Ledger, open_ledger
 from ledger.database import Database, open_database
+from ledger.log import RecordedEvent
 from ledger.projections.generations import Generation, on_path
 from ledger.projections.projection import Projection
 from ledger.projections.rebuild.spill import Spill
+from ledger.projections.runner import FAULTS_IN_A_ROW_MAX, NOT_OF_AN_EVENT, told
 from ledger.settings import Settings
 
 LOAD_EVENTS = 2000
@@ -75,7 +77,7 @@ class Worker:
             with self._connection() as connection, self._noted(connection, task) as todo:
                 if todo:
                     for events in self._spill.read(task.number, LOAD_EVENTS):
-                        self._projection.load(connection, events)
+                        self._load(connection, events)
             self._spill.forget(task.number)
         elif task.kind == "index":
             with self._database.connect_as_owner() as connection:
@@ -90,6 +92,33 @@ class Worker:
                 if todo:
                     self._derivations[task.step].work(connection, *task.bounds)
         return task
+
+    def _load(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
+        """Load a batch; an event that cannot be read is noted and passed over, as it is live."""
+        try:
+            with connection.transaction():
+                self._projection.load(connection, events)
+        except NOT_OF_AN_EVENT:
+            raise
+        except Exception:
+            readable = [event for event in events if self._can_read(connection, event)]
+            if len(readable) < len(events) - FAULTS_IN_A_ROW_MAX:
+                raise  # not the events are at fault
+            self._projection.load(connection, readable)
+
+    def _can_read(self, connection: Connection, event: RecordedEvent) -> bool:
+        try:
+            with connection.transaction(force_rollback=True):
+                self._projection.load(connection, [event])
+        except NOT_OF_AN_EVENT:
+            raise
+        except Exception as error:  # noqa: BLE001 — of this event
+            connection.execute(
+                "INSERT INTO projection_faults VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                [self._projection.name, event.position, told(error)],
+            )
+            return False
+        return True
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
