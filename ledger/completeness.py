@@ -87,13 +87,11 @@ def _compare(
     newest: datetime | None = None
     filled: list[str] = []
     unfilled: list[str] = []
+    log = Log(connection)
     for page in api.events(int(since.timestamp()), int(now.timestamp())):
         listed += len(page)
         by_id = {event["id"]: event for event in page}
-        known = connection.execute(
-            "SELECT stripe_event_id FROM events WHERE stripe_event_id = ANY(%s)", [list(by_id)]
-        ).fetchall()
-        for id_ in by_id.keys() - {row[0] for row in known}:
+        for id_ in by_id.keys() - log.known(by_id):
             event = by_id[id_]
             if utc(event["created"]) > now - IN_FLIGHT:
                 in_flight += 1

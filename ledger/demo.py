@@ -13,7 +13,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError
-from ledger.simulator import NEWEST, BelievableBusiness, believable_business
+from ledger.log import Log
+from ledger.simulator import NEWEST, believable_business
 from ledger.simulator.delivery import Delivery, delivery_of
 from ledger.simulator.sending import Sender
 
@@ -50,11 +51,6 @@ class Demo:
         self._url = url
         (self._secret, *_) = ledger.settings.webhook_secrets
         self._business = believable_business(seed, start=start, endpoint_versions=[NEWEST])
-
-    @property
-    def business(self) -> BelievableBusiness:
-        """Whose story it is."""
-        return self._business
 
     def tell_story(self, until: int, progress: Progress = lambda *_: None) -> Told:
         """Send what the ledger does not have of the first 24 months, and of the time after them
@@ -102,11 +98,7 @@ class Demo:
     def _unknown(self, events: list[Event]) -> Iterator[Delivery]:
         """Yield deliveries of those events that the ledger does not have."""
         with self._ledger.pool.connection() as connection:
-            rows = connection.execute(
-                "SELECT stripe_event_id FROM events WHERE stripe_event_id = ANY(%s)",
-                [[event.id for event in events]],
-            ).fetchall()
-        known = {row[0] for row in rows}
+            known = Log(connection).known(event.id for event in events)
         (endpoint,) = self._business.simulator.webhook_endpoints.all()
         for event in events:
             if event.id not in known:

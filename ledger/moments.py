@@ -15,10 +15,11 @@ import psycopg
 from ledger.clock import utc
 from ledger.errors import RequestInvalid
 from ledger.log import Log
+from ledger.stripe_objects.fields import LAST_SECOND
 
 _NUMBER = re.compile(r"\d{1,18}").fullmatch
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}").fullmatch
-_LAST_INSTANT = utc(253_402_300_799)  # 9999-12-31T23:59:59Z
+_LAST_INSTANT = utc(LAST_SECOND)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def moment_of(
 def _instant(text: str, name: str) -> datetime:
     if _NUMBER(text):
         seconds = int(text)
-        if seconds > _LAST_INSTANT.timestamp():
+        if seconds > LAST_SECOND:
             raise RequestInvalid(f"`{name}` {text} is beyond the year 9999: unix seconds, not ms.")
         return utc(seconds)
     try:

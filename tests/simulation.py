@@ -29,12 +29,12 @@ from ledger.projections import PROJECTIONS, Crm, Runner
 from ledger.projections.crm import past
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
-from ledger.simulator import NEWEST, AccountSettings, Simulator
+from ledger.simulator import NEWEST, Simulator
 from ledger.simulator.delivery import Faults, plan
 from ledger.simulator.engine import Event
 from ledger.simulator.http import Service, create_app
 from ledger.simulator.moments import DAY
-from ledger.simulator.random_business import START, Walk
+from ledger.simulator.random_business import START, random_walk
 from ledger.stripe_api import StripeApi
 
 VERSIONS = ("2020-08-27", "2024-06-20", "2025-03-31.basil", "2025-09-30.clover", NEWEST)
@@ -81,39 +81,21 @@ class Business:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        chance = Random(f"business:{setting.seed}")
-        settings = AccountSettings(
+        self._walk = random_walk(
+            setting.seed,
+            start=setting.start,
+            endpoint_versions=setting.versions,
             api_version=setting.versions[0],
-            retry_after_days=chance.choice([(3, 5, 7, 7), (1, 2), (3,), ()]),
-            final_action=chance.choice(["cancel", "unpaid", "past_due", "pause"]),
-            invoice_final_action=chance.choice(["open", "uncollectible"]),
-            payout_every_days=chance.choice([1, 7]),
-            cancels_on_dispute=chance.random() < 0.5,
         )
-        self.simulator = Simulator(setting.seed, setting.start, settings)
-        for number, version in enumerate(setting.versions):
-            self.simulator.webhook_endpoints.create(
-                url=f"https://ledger.example.test/{number}", api_version=version
-            )
-        self._walk = Walk(self.simulator, chance)
+        self.simulator = self._walk.sim
 
-    def days(self, count: int) -> Iterator[Event]:
-        """Let the business live for about so many days, and yield its events."""
-        until = self.simulator.now + count * DAY
+    def events(self, goes_on: Callable[[], bool]) -> Iterator[Event]:
+        """Let the business live as long as `goes_on`, and yield its events as they happen."""
         told = 0
         for _ in range(self.setting.steps):
-            if self.simulator.now >= until:
+            if not goes_on():
                 break
             self._walk.step()
-            yield from self.simulator.events[told:]
-            told = len(self.simulator.events)
-
-    def events(self, between: Callable[[], None]) -> Iterator[Event]:
-        """Let the business live, and yield its events as they happen; `between` comes in turn."""
-        told = 0
-        for _ in range(self.setting.steps):
-            self._walk.step()
-            between()
             yield from self.simulator.events[told:]
             told = len(self.simulator.events)
 
@@ -156,22 +138,25 @@ def run(settings: Settings, ledger: Ledger, setting: Setting) -> list[str]:
     runner = Runner(ledger, PROJECTIONS, setting.batch_events)
     filled_at = setting.start
 
-    def fill(after_days: int = GAP_FILL_DAYS) -> None:
-        nonlocal filled_at
-        if simulator.now - filled_at <= after_days * DAY:
-            return
+    def fill() -> None:
         clock.at = utc(simulator.now)
         with listed(simulator) as there:
             compare(ledger, there.api)
-        filled_at = simulator.now
 
-    told = business.events(between=fill)
+    def filling() -> bool:
+        nonlocal filled_at
+        if simulator.now - filled_at > GAP_FILL_DAYS * DAY:
+            fill()
+            filled_at = simulator.now
+        return True
+
+    told = business.events(filling)
     for delivery in plan(simulator, setting.faults, seed=setting.seed, events=told):
         ledger.intake.receive(delivery.body)
         if chance.random() < 0.02:
             runner.catch_up()
     simulator.advance(simulator.now + 300)  # nothing is in flight any more
-    fill(after_days=0)
+    fill()
     runner.catch_up()
     return faults(settings, ledger, simulator)
 

@@ -31,7 +31,9 @@ def run_with_kills(home: Path, seed: int) -> list[str]:
     setting = Setting.of(seed, steps=40, start=today - 28 * DAY)
     business = Business(setting)
     simulator = business.simulator
-    deliveries = [*plan(simulator, setting.faults, seed=seed, events=business.days(LIVED_DAYS))]
+    until = setting.start + LIVED_DAYS * DAY
+    told = business.events(lambda: simulator.now < until)
+    deliveries = [*plan(simulator, setting.faults, seed=seed, events=told)]
     moments = sorted(chance.sample(range(len(deliveries)), KILLS_PER_RUN))
     with serving(home) as server:
         unheard = deliver(server, deliveries, moments, chance)

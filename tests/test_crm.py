@@ -590,6 +590,27 @@ def test_a_refund_is_the_charges_cumulative_amount(ledger: Ledger, tell: Tell) -
     assert (paid["amount_received"], paid["amount_refunded"]) == (PAID, 5_000_000)
 
 
+@pytest.mark.parametrize(
+    ("captured", "refunded", "given_back"),
+    [
+        (0, PAID, 0),  # an authorization that expired
+        (7_000_000, 3_000_000, 0),  # the rest of a partial capture
+        (7_000_000, 5_000_000, 2_000_000),
+        (PAID, PAID, PAID),
+    ],
+)
+def test_what_was_authorized_and_never_taken_is_not_given_back(
+    ledger: Ledger, tell: Tell, captured: int, refunded: int, given_back: int
+) -> None:
+    told = charge(amount_captured=captured, captured=captured > 0, amount_refunded=refunded)
+    record(ledger, event("charge.updated", told))
+    project(ledger)
+
+    (paid,) = every(tell, "payments")
+
+    assert (paid["amount_received"], paid["amount_refunded"]) == (captured, given_back)
+
+
 def test_a_refund_and_a_dispute_count_without_any_news_of_the_charge_in_any_order(
     ledger: Ledger, tell: Tell
 ) -> None:

@@ -61,6 +61,29 @@ def test_another_rendering_of_a_fact_is_counted_and_the_first_stays(ledger: Ledg
     assert len(log_of(ledger)) == 1
 
 
+@pytest.mark.parametrize("first_has_an_id", [True, False])
+def test_an_upcoming_invoice_has_an_id_in_one_rendering_only(
+    ledger: Ledger, first_has_an_id: bool
+) -> None:
+    newer = event("invoice.upcoming", invoice("upcoming_in_1"))
+    nameless = {name: value for name, value in invoice().items() if name != "id"}
+    older = {**newer, "api_version": "2020-08-27", "data": {"object": nameless}}
+    told = [newer, older] if first_has_an_id else [older, newer]
+
+    outcomes = [receipt.outcome for receipt in record(ledger, *told)]
+
+    assert outcomes == ["recorded", "other_rendering"]
+
+
+def test_another_object_under_a_known_id_is_a_conflict_in_any_rendering(ledger: Ledger) -> None:
+    first = event("invoice.updated", invoice("in_1"))
+    other = {**first, "api_version": "2020-08-27", "data": {"object": invoice("in_2")}}
+
+    outcomes = [receipt.outcome for receipt in record(ledger, first, other)]
+
+    assert outcomes == ["recorded", "conflict"]
+
+
 @pytest.mark.parametrize(
     "change",
     [{"delinquent": True}, {"email": "other@example.test"}, {"metadata": {"crm": "x"}}],

@@ -289,6 +289,8 @@ def test_a_transition_of_an_invoice_has_its_time(obj: Json, finalized_at: int | 
     [
         ({"amount_paid": 0, "amount_due": 900}, 0),
         ({"amount_paid": 900}, 900),
+        ({"amount_paid": 0, "amount_due": 900, "paid_out_of_band": True}, 900),
+        ({"amount_paid": 0, "amount_due": 900, "paid_out_of_band": False}, 0),
         ({"paid": True, "amount_due": 900}, 900),
         ({"paid": False, "amount_due": 900}, 0),
         ({"amount_due": 900}, None),

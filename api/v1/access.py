@@ -22,6 +22,7 @@ from ledger.log.log import prepare
 
 WAIT_SECONDS_MAX = 5.0
 LOOK_AGAIN_SECONDS = 0.02
+UNKNOWN = "This token is unknown or was revoked."
 
 
 @dataclass(frozen=True)
@@ -48,34 +49,41 @@ def reading() -> Iterator[Caller]:
         secret = ""
     if not secret.strip():
         raise ApiError(401, "token_missing", "Send a token: `Authorization: Bearer …`.")
-    unknown = ApiError(401, "token_invalid", "This token is unknown or was revoked.")
     secret = secret.strip()
     try:
         ledger = current_installation().ledger(tokens.ledger_named_by(secret))
     except LedgerUnknown:
-        raise unknown from None
+        raise ApiError(401, "token_invalid", UNKNOWN) from None
+    if (asked := request.args.get(AFTER_POSITION)) is not None:
+        with ledger.pool.connection() as connection:
+            _reader(connection, secret)
+        _wait_for(ledger, asked)
     with ledger.pool.connection() as connection:
         prepare(connection)
-        token = tokens.find(connection, secret)
-        if token is None:
-            raise unknown
-        if not token.may("read"):
-            raise ApiError(403, "scope_missing", "This token may not read.")
-        if (asked := request.args.get(AFTER_POSITION)) is not None:
-            _wait_for(connection, asked)
-        yield Caller(ledger, token, connection)
+        yield Caller(ledger, _reader(connection, secret), connection)
 
 
-def _wait_for(connection: psycopg.Connection[tuple[Any, ...]], asked: str) -> None:
+def _reader(connection: psycopg.Connection[tuple[Any, ...]], secret: str) -> tokens.Token:
+    token = tokens.find(connection, secret)
+    if token is None:
+        raise ApiError(401, "token_invalid", UNKNOWN)
+    if not token.may("read"):
+        raise ApiError(403, "scope_missing", "This token may not read.")
+    return token
+
+
+def _wait_for(ledger: Ledger, asked: str) -> None:
     """Return when the views have seen this position: who has just written can read it back.
 
-    Raises ApiError 400 for what is no position, 503 if it takes too long.
+    No connection is held meanwhile: a few who wait must not keep the others out. Raises ApiError
+    400 for what is no position, 503 if it takes too long.
     """
     if not re.fullmatch(r"\d{1,18}", asked):
         raise ApiError(400, "parameter_invalid", f"`{AFTER_POSITION}`: not a position of the log.")
     give_up_at = time.monotonic() + WAIT_SECONDS_MAX
     while True:
-        row = connection.execute("SELECT min(position) FROM bookmarks").fetchone()
+        with ledger.pool.connection() as connection:
+            row = connection.execute("SELECT min(position) FROM bookmarks").fetchone()
         reached = (row and row[0]) or 0
         if reached >= int(asked):
             return

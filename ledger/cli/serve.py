@@ -24,6 +24,7 @@ from ledger.privacy.master import is_confirmed_saved, key_file
 from ledger.processes import WATCH_SECONDS, Supervisor, Termination, end_with_supervisor
 from ledger.projections import PROJECTIONS, Runner
 from ledger.projections.rebuild.versions import bring_to_version
+from ledger.projections.runner import told
 from ledger.scheduler import Jobs, add_jobs, scheduler
 from ledger.settings import DEFAULT_LEDGER
 
@@ -231,8 +232,13 @@ def _project(opened: Installation, ledger: Ledger, stop: threading.Event) -> Non
                 break
             except _Stopped:
                 return
-            except (LedgerError, psycopg.Error, OSError) as error:
+            except LedgerError as error:
                 logger.error("cannot rebuild %s of %s: %s", projection.name, ledger.name, error)
+                stop.wait(REBUILD_AGAIN_SECONDS)
+            except Exception as error:  # noqa: BLE001 — a worker outlives any failure, loudly
+                logger.error(
+                    "cannot rebuild %s of %s: %s", projection.name, ledger.name, told(error)
+                )
                 stop.wait(REBUILD_AGAIN_SECONDS)
     Runner(ledger, PROJECTIONS).run(stop)
 

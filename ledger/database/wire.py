@@ -27,7 +27,7 @@ _NULL = _LENGTH(-1)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = _COUNT.pack(-1)
-_FLUSH_BYTES = 65_536
+_FLUSH_PARTS = 2000
 
 Row = Sequence[bytes | None]
 
@@ -37,13 +37,18 @@ def array(element_type: int, elements: Sequence[bytes | None]) -> bytes:
     if not elements:
         return Struct("!iii").pack(0, 0, element_type)
     parts = [_HEADER(1, 1, element_type, len(elements), 1)]
-    for element in elements:
-        if element is None:
+    _add(parts, elements)
+    return b"".join(parts)
+
+
+def _add(parts: list[bytes], values: Iterable[bytes | None]) -> None:
+    """Add each value behind its length."""
+    for value in values:
+        if value is None:
             parts.append(_NULL)
         else:
-            parts.append(_LENGTH(len(element)))
-            parts.append(element)
-    return b"".join(parts)
+            parts.append(_LENGTH(len(value)))
+            parts.append(value)
 
 
 def texts(elements: Sequence[str | None]) -> bytes:
@@ -97,20 +102,14 @@ def copy_in(
     connection: psycopg.Connection[tuple[Any, ...]], statement: bytes, rows: Iterable[Row]
 ) -> None:
     """Send rows of packed columns with a `COPY … FROM STDIN (FORMAT binary)`."""
-    parts, size = [_COPY_HEADER], 0
+    parts = [_COPY_HEADER]
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
             parts.append(_COUNT.pack(len(row)))
-            for column in row:
-                if column is None:
-                    parts.append(_NULL)
-                else:
-                    parts.append(_LENGTH(len(column)))
-                    parts.append(column)
-                    size += len(column)
-            if size > _FLUSH_BYTES:
+            _add(parts, row)
+            if len(parts) > _FLUSH_PARTS:
                 copy.write(b"".join(parts))
-                parts, size = [], 0
+                parts = []
         parts.append(_COPY_END)
         copy.write(b"".join(parts))
 

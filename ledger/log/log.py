@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -145,6 +145,14 @@ class Log:
         """Return the events at these positions."""
         found = self._select("WHERE position = ANY(%s)", [list(positions)])
         return {event.position: event for event in found}
+
+    def known(self, stripe_event_ids: Iterable[str]) -> set[str]:
+        """Return those of these ids that the log has."""
+        found = self._connection.execute(
+            "SELECT stripe_event_id FROM events WHERE stripe_event_id = ANY(%s)",
+            [list(stripe_event_ids)],
+        )
+        return {row[0] for row in found.fetchall()}
 
     def stream(self, name: str) -> list[RecordedEvent]:
         """Return a stream's events in the order of their versions."""

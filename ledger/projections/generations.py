@@ -7,6 +7,7 @@ tables.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,9 @@ _BESIDE = """
 CREATE TABLE {schema}.bookmarks (LIKE {live}.bookmarks INCLUDING ALL);
 CREATE TABLE {schema}.projection_faults (LIKE {live}.projection_faults INCLUDING ALL);
 """
-SWAP_LOCK_SECONDS = 5
-SWAP_TRIES = 30
+SWAP_LOCK_MS = 200
+SWAP_PAUSE_SECONDS = 0.5
+SWAP_TRIES = 120
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,8 @@ def ensure_live(
 
 def make(owner: Connection, generation: Generation, projection: type[Projection]) -> None:
     """Make a generation anew, without indexes and with its bookmark at 0."""
-    schema = sql.Identifier(generation.schema)
     with owner.transaction():
-        drop(owner, generation)
-        owner.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
-        owner.execute(
-            sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, sql.Identifier(RUNTIME_ROLE))
-        )
-        owner.execute(sql.SQL(_BESIDE).format(schema=schema, live=sql.Identifier(generation.live)))
+        _make_beside(owner, generation)
         make_tables(owner, generation, projection)
 
 
@@ -126,8 +122,6 @@ def make_tables(owner: Connection, generation: Generation, projection: type[Proj
             [projection.name, projection.version, [*projection.tables, *projection.views]],
         )
         grant(owner, generation, (*projection.tables, *projection.views))
-        if generation.schema != generation.live:
-            grant(owner, generation, ("bookmarks", "projection_faults"))
 
 
 def make_indexes(owner: Connection, generation: Generation, projection: type[Projection]) -> None:
@@ -181,6 +175,7 @@ def swap(
 
 
 def _make_beside(owner: Connection, generation: Generation) -> None:
+    """Make an empty schema with a place for bookmarks and faults."""
     drop(owner, generation)
     schema = sql.Identifier(generation.schema)
     owner.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
@@ -222,14 +217,15 @@ def _move(
 
 
 def patiently(owner: Connection, work: Callable[[Connection], None]) -> None:
-    """Try until the locks are free: waiting long for them would make every reader wait behind."""
+    """Try until the locks are free; in between, whoever waited behind this one gets his turn."""
     for left in reversed(range(SWAP_TRIES)):
         try:
             with owner.transaction():
-                owner.execute(f"SET LOCAL lock_timeout = '{SWAP_LOCK_SECONDS}s'")
+                owner.execute(f"SET LOCAL lock_timeout = '{SWAP_LOCK_MS}ms'")
                 work(owner)
         except errors.LockNotAvailable:
             if not left:
                 raise
+            time.sleep(SWAP_PAUSE_SECONDS)
         else:
             return

@@ -10,7 +10,7 @@ from ledger.simulator.random_customers import CustomerSteps
 from ledger.simulator.random_money import MoneySteps
 from ledger.simulator.random_subscriptions import SubscriptionSteps
 from ledger.simulator.refusals import Refused
-from ledger.simulator.settings import AccountSettings
+from ledger.simulator.settings import NEWEST, AccountSettings
 from ledger.simulator.simulator import Simulator
 
 START = 1_735_689_600  # 2025-01-01T00:00:00Z
@@ -19,7 +19,21 @@ START = 1_735_689_600  # 2025-01-01T00:00:00Z
 def random_business(
     seed: int, size: int, *, start: int = START, endpoint_versions: Sequence[str] = ()
 ) -> Simulator:
-    """Return a simulator after `size` random operations, begun at `start` (unix seconds).
+    """Return a simulator after `size` random operations, see `random_walk`."""
+    walk = random_walk(seed, start=start, endpoint_versions=endpoint_versions)
+    for _ in range(size):
+        walk.step()
+    return walk.sim
+
+
+def random_walk(
+    seed: int,
+    *,
+    start: int = START,
+    endpoint_versions: Sequence[str] = (),
+    api_version: str = NEWEST,
+) -> Walk:
+    """Return a walk that begins at `start` (unix seconds) in an account of this API version.
 
     The account's settings follow from the seed too. Operations that Stripe would refuse are
     tried and refused; several happen within one second, and days pass between others. One
@@ -27,6 +41,7 @@ def random_business(
     """
     chance = random_from(f"business:{seed}")
     settings = AccountSettings(
+        api_version=api_version,
         retry_after_days=chance.choice([(3, 5, 7, 7), (1, 2), (3,), ()]),
         final_action=chance.choice(["cancel", "unpaid", "past_due", "pause"]),
         invoice_final_action=chance.choice(["open", "uncollectible"]),
@@ -39,10 +54,7 @@ def random_business(
     for number, version in enumerate(endpoint_versions):
         url = f"https://ledger.example.test/webhooks/{number}"
         simulator.webhook_endpoints.create(url=url, api_version=version)
-    walk = Walk(simulator, chance)
-    for _ in range(size):
-        walk.step()
-    return simulator
+    return Walk(simulator, chance)
 
 
 class Walk(CustomerSteps, SubscriptionSteps, MoneySteps):

@@ -48,8 +48,8 @@ class StripeApi:
                 "/v1/events", created={"gte": since, "lte": until}, limit=PAGE_EVENTS, **after
             )
             found = page.get("data")
-            if not isinstance(found, list):
-                raise StripeUnavailable("Stripe's list of events has no `data`.")
+            if not (isinstance(found, list) and all(map(_is_event, found))):
+                raise StripeUnavailable("Stripe's list of events has something else in it.")
             yield found
             if not (page.get("has_more") and found):
                 return
@@ -73,3 +73,11 @@ class StripeApi:
         if not isinstance(found, dict):
             raise StripeUnavailable(f"Stripe answered {path} with something else than an object.")
         return found
+
+
+def _is_event(found: Any) -> bool:
+    return (
+        isinstance(found, dict)
+        and isinstance(found.get("id"), str)
+        and isinstance(found.get("created"), int)
+    )

@@ -63,13 +63,6 @@ SELECT customer_id FROM facts WHERE customer_id > %(low)s AND customer_id <= %(h
 UNION SELECT customer_id FROM owners WHERE customer_id > %(low)s AND customer_id <= %(high)s
 """
 
-_PAYMENT_OWNERS = """
-UPDATE payments SET customer_id = owners.customer_id
-FROM owners
-WHERE owners.object_id = payments.id AND payments.customer_id IS NULL
-    AND payments.id > %(low)s AND payments.id <= %(high)s
-"""
-
 
 def load(connection: Connection, events: Sequence[RecordedEvent]) -> None:
     """Write facts, settled, with links and current objects: all events of some objects at once."""
@@ -107,7 +100,6 @@ def derive_between(keys: KeyRing, search_key: bytes) -> Sequence[Derivation]:
 
     def payments(connection: Connection, low: str, high: str) -> None:
         make_payments(connection, payments_between(connection, low, high))
-        connection.execute(_PAYMENT_OWNERS, {"low": low, "high": high})
 
     def customers(connection: Connection, low: str, high: str) -> None:
         ids = between(connection, _CUSTOMERS_BETWEEN, low, high)

@@ -52,13 +52,6 @@ SELECT changed.object_id, former.customer_id
 FROM changed LEFT JOIN owners AS former ON former.object_id = changed.object_id
 """
 
-_PAYMENT_OWNERS = """
-UPDATE payments SET customer_id = owners.customer_id
-FROM owners
-WHERE owners.object_id = payments.id AND payments.customer_id IS NULL
-    AND payments.id = ANY (%(ids)s)
-"""
-
 # The best of a customer's subscriptions says what they are; without any they are a lead. (Also
 # asked of the past, where the names mean what was known then.)
 CUSTOMER_ROWS = """
@@ -145,8 +138,7 @@ def derive(
     waiting = connection.execute(_WAITING, {"ids": ids}).fetchall()
     former = derive_owners(connection, [row[0] for row in waiting])
     ids = sorted({*ids, *former})
-    paid = derive_payments(connection, ids)
-    connection.execute(_PAYMENT_OWNERS, {"ids": sorted({*ids, *paid})})
+    derive_payments(connection, ids)
     of_touched = connection.execute(
         "SELECT DISTINCT customer_id FROM owners WHERE object_id = ANY(%s)", [ids]
     ).fetchall()

@@ -26,6 +26,7 @@ from ledger.projections.crm.settle import by_object, settle_object
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 100
+FIXED = ("customer", "subscription")  # what a subscription or an invoice belongs to never changes
 
 _SETTLED = """
 SELECT f.object_id AS id, f.kind, f.customer_id, f.canonical ->> 'status' AS status,
@@ -162,12 +163,13 @@ def page(
     wanted = {name: value for name, value in filters.items() if value is not None}
     if "found" in wanted:
         raise RequestInvalid("Names and addresses can be searched in the present only.")
+    fixed = {name: wanted[name] for name in FIXED if name in wanted}
     backward = ending_before is not None
     cursors = {"ending_before": ending_before} if backward else {"starting_after": starting_after}
     found: list[queries.Row] = []
     more = True
     while more and len(found) <= limit:
-        candidates = queries.page(connection, listing, limit=CHUNK, **cursors)
+        candidates = queries.page(connection, listing, limit=CHUNK, **cursors, **fixed)
         more = candidates.has_more
         ids = [row["id"] for row in candidates.rows]
         then = _rows(connection, listing, ids, moment)

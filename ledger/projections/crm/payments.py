@@ -14,7 +14,6 @@ import psycopg
 from ledger.clock import utc
 from ledger.stripe_objects.views import Payment
 
-PREFIX_CHARACTERS = 25  # clover cuts `order_reference` there
 FAILURES = ("payment_intent.payment_failed", "charge.failed")
 
 # Which payments the touched objects may have changed: themselves, those they name, and those
@@ -144,16 +143,15 @@ class _Version:
 
 def derive_payments(
     connection: psycopg.Connection[tuple[Any, ...]], touched: Sequence[str]
-) -> list[str]:
-    """Make again every payment that the touched objects may have changed; return their ids."""
+) -> None:
+    """Make again every payment that the touched objects may have changed, owners being known."""
     near = connection.execute(_TOUCHED, {"ids": list(touched)}).fetchall()
     if not near:
-        return []
+        return
     keys = sorted({key for key, _ in near})
     stale = sorted({*keys, *(id_ for _, id_ in near)})
     connection.execute("DELETE FROM payments WHERE id = ANY(%s)", [stale])
     make_payments(connection, keys)
-    return keys
 
 
 def payments_between(
@@ -183,8 +181,14 @@ def make_payments(connection: psycopg.Connection[tuple[Any, ...]], keys: Sequenc
         _AFTERWARDS, {"members": sorted(members)}
     ).fetchall():
         afterwards[member].add(_Afterwards(kind, object_id, status, int(amount or 0)))
+    traced = dict(
+        connection.execute(
+            "SELECT object_id, customer_id FROM owners WHERE object_id = ANY(%s)", [list(by_key)]
+        ).fetchall()
+    )
     rows = [
-        _row(connection, key, versions, invoices, afterwards) for key, versions in by_key.items()
+        _row(connection, key, versions, invoices, afterwards, traced.get(key))
+        for key, versions in by_key.items()
     ]
     names = ", ".join(one.name for one in fields(PaymentRow))
     with connection.cursor() as cursor, cursor.copy(f"COPY payments ({names}) FROM STDIN") as copy:
@@ -198,6 +202,7 @@ def _row(
     versions: list[_Version],
     invoices: dict[str, str],
     afterwards: dict[str, set[_Afterwards]],
+    traced_to: str | None,
 ) -> PaymentRow:
     current = [version for version in versions if version.is_current]
     charges = [version.payment for version in current if version.kind == "charge"]
@@ -217,7 +222,7 @@ def _row(
     later = {one for id_ in ids for one in afterwards[id_]}
     return PaymentRow(
         id=key,
-        customer_id=customer,
+        customer_id=customer or traced_to,
         invoice_id=invoice,
         invoice_join=join,
         status=main.status or "unknown",

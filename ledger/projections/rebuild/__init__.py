@@ -43,6 +43,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 Progress = Callable[[str, float, float], None]  # what is done now, events' worth done, of all
 
 DERIVE_KEYS = 4000
+LAST_KEY = "\U0010ffff"  # after every id, in C order
 # What a stage costs, in parts of a whole rebuild; for the progress bar only.
 SORT, LOAD, INDEX, DERIVE = 0.2, 0.5, 0.1, 0.2
 
@@ -310,6 +311,3 @@ class Rebuild:
             self._next,
             generations.former(self._ledger, self._projection),
         )
-
-
-LAST_KEY = "\U0010ffff"  # after every id, in C order

@@ -93,10 +93,6 @@ class Spill:
         for path in self.folder.glob(f"*.chunk/{part}"):
             path.unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Remove everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _chunk(self, chunk: int) -> Path:
         return self.folder / f"{chunk}.chunk"
 
