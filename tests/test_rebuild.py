@@ -23,6 +23,7 @@ from ledger.projections import Crm, Runner
 from ledger.projections.rebuild import Rebuild, Rebuilt
 from ledger.projections.rebuild.plan import DiskTooFull
 from ledger.projections.rebuild.versions import bring_to_version, roll_back
+from ledger.projections.rebuild.work import Worker
 from ledger.settings import Settings
 from tests.conftest import VIEWS
 from tests.facts import T0, customer, event, invoice, project, record, subscription
@@ -75,6 +76,55 @@ def test_what_is_rebuilt_equals_what_was_projected_live_row_for_row(
     assert done == Rebuilt("crm", FACTS, swapped=True, compared=True)
     assert rows(ledger) == live
     assert schemas(ledger) == {"former"}
+
+
+def test_however_a_rebuild_is_cut_up_the_rows_are_the_same(
+    settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.projections.rebuild.plan.PART_BYTES", 5_000)
+    monkeypatch.setattr("ledger.projections.rebuild.spill._BUFFER_BYTES", 3_000)
+    monkeypatch.setattr("ledger.projections.rebuild.work.LOAD_EVENTS", 3)
+    monkeypatch.setattr("ledger.projections.rebuild.DERIVE_KEYS", 2)
+    deliver(ledger, story(), SHUFFLED)
+    live = rows(ledger)
+    work = Rebuild(settings, ledger, Crm, workers=0)
+
+    assert work.plan().parts > 5
+    assert work.run().differences == []
+    assert rows(ledger) == live
+
+
+def test_a_task_that_is_done_twice_is_done_once(
+    settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = Worker.do
+    monkeypatch.setattr(Worker, "do", lambda worker, task: once(worker, once(worker, task)))
+    deliver(ledger, story(), SHUFFLED)
+    live = rows(ledger)
+
+    assert Rebuild(settings, ledger, Crm, workers=0).run().differences == []
+    assert rows(ledger) == live
+
+
+def test_what_comes_in_between_the_last_steps_is_on_both_sides_of_the_comparison(
+    settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = story()
+    record(ledger, *facts[:40])
+    project(ledger)
+    catch_up, left = Runner.catch_up, facts[40:]
+
+    def then_one_more(runner: Runner) -> int:
+        done = catch_up(runner)
+        record(ledger, left.pop(0))
+        return done
+
+    monkeypatch.setattr(Runner, "catch_up", then_one_more)
+
+    done = Rebuild(settings, ledger, Crm, workers=0).run()
+
+    assert len(left) <= FACTS - 43
+    assert (done.compared, done.differences) == (True, [])
 
 
 def test_an_empty_ledger_can_be_rebuilt(settings: Settings, ledger: Ledger) -> None:
@@ -206,7 +256,7 @@ def test_another_version_is_rebuilt_when_it_starts_and_a_release_that_goes_back_
     Runner(ledger, [Newer]).catch_up()
     with pytest.raises(RequestInvalid, match="of version"):
         roll_back(ledger, Newer)
-    assert bring_to_version(settings, ledger, Crm, None)
+    assert bring_to_version(settings, ledger, Crm, lambda *_: pytest.fail("nothing to rebuild"))
     project(ledger)
     assert rebuild(settings, ledger).differences == []
 

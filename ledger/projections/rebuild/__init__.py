@@ -29,7 +29,7 @@ from ledger.errors import LedgerError
 from ledger.projections import generations
 from ledger.projections.rebuild import work
 from ledger.projections.rebuild.compare import Difference, differences
-from ledger.projections.rebuild.plan import Plan, chunk_bounds, plan
+from ledger.projections.rebuild.plan import Plan, chunk_bounds, plan_of
 from ledger.projections.rebuild.spill import Spill
 from ledger.projections.rebuild.work import Site, Task
 from ledger.projections.runner import Runner
@@ -93,7 +93,9 @@ class Rebuild:
         """Return what it will take."""
         server = self._ledger.database.server
         with self._ledger.database.connect(self._live.schema) as connection:
-            return plan(connection, self._live, self._projection, server.data if server else None)
+            return plan_of(
+                connection, self._live, self._projection, server.data if server else None
+            )
 
     def run(self, progress: Progress | None = None, *, swap: bool = True) -> Rebuilt:
         """Make the next generation and let it become live; with `swap` off, compare only.

@@ -66,7 +66,7 @@ class Plan:
             )
 
 
-def plan(
+def plan_of(
     connection: Connection, live: Generation, projection: type[Projection], folder: Path | None
 ) -> Plan:
     """Return what rebuilding up to the log's present end takes.

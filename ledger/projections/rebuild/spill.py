@@ -8,6 +8,7 @@ id. What lies there is what PostgreSQL holds in the clear anyway; the folder is 
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
@@ -48,9 +49,11 @@ class Spill:
     def write(
         self, connection: psycopg.Connection[tuple[Any, ...]], chunk: int, after: int, until: int
     ) -> None:
-        """Sort the events of (after, until] into the parts."""
-        unfinished = self._chunk(chunk).with_suffix(".part")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        """Sort the events of (after, until] into the parts, unless that is done."""
+        if self.has(chunk):
+            return
+        # A name of its own: a worker of a rebuild that was killed may still be at the same chunk.
+        unfinished = self.folder / f"{chunk}.{secrets.token_hex(4)}"
         unfinished.mkdir(parents=True, mode=0o700)
         buffers: dict[int, list[bytes]] = defaultdict(list)
         size = 0
@@ -66,7 +69,12 @@ class Spill:
                 _flush(unfinished, buffers)
                 size = 0
         _flush(unfinished, buffers)
-        unfinished.rename(self._chunk(chunk))
+        try:
+            unfinished.rename(self._chunk(chunk))
+        except OSError:
+            if not self.has(chunk):
+                raise
+            shutil.rmtree(unfinished)
 
     def read(self, part: int, events_max: int) -> Iterator[list[RecordedEvent]]:
         """Yield the events of a part in batches that hold all facts about their objects."""
