@@ -87,6 +87,16 @@ def test_how_complete_the_log_is_can_be_asked(ledger: Ledger, stripe: Simulator)
     assert told(ledger)["complete_until"] == stripe.now - 2 * MINUTE
 
 
+def test_a_comparison_begins_an_hour_before_the_last_ones_end(
+    ledger: Ledger, stripe: Simulator
+) -> None:
+    compared(ledger, stripe)
+    ended = told(ledger)["complete_until"]
+    pass_time(ledger, stripe, DAY)
+
+    assert compared(ledger, stripe).since == utc(ended - 60 * MINUTE)
+
+
 def test_after_an_outage_longer_than_stripe_remembers_it_is_complete_from_then_on_only(
     ledger: Ledger, stripe: Simulator
 ) -> None:

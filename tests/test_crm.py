@@ -706,6 +706,30 @@ def test_a_change_that_was_never_told_of_is_a_gap_however_events_are_batched(
     assert marks == [("cus_andi", "clear"), ("sub_andi", "gap")]
 
 
+@pytest.mark.parametrize("batch_events", [1, 1000])
+def test_a_tie_is_settled_again_when_what_follows_decides_it(
+    ledger: Ledger, batch_events: int
+) -> None:
+    pause = {"behavior": "void", "resumes_at": None}
+    paused = event(
+        "customer.subscription.updated", subscription(pause_collection=pause),
+        previous={"pause_collection": None},
+    )  # fmt: skip
+    resumed = event(
+        "customer.subscription.updated", subscription(), previous={"pause_collection": pause}
+    )
+    next_second = event(
+        "customer.subscription.updated", subscription(pause_collection=pause, status="past_due"),
+        previous={"status": "active"}, at=T0 + 1,
+    )  # fmt: skip
+    record(ledger, paused, resumed, next_second)
+    project(ledger, batch_events)
+
+    with ledger.pool.connection() as connection:
+        rows = connection.execute("SELECT position, mark FROM facts ORDER BY 1").fetchall()
+    assert rows == [(1, "clear"), (2, "overtaken"), (3, "clear")]
+
+
 def test_a_customer_whose_pause_is_only_assumed_is_provisional(ledger: Ledger, tell: Tell) -> None:
     pause = {"behavior": "void", "resumes_at": None}
     record(
