@@ -8,6 +8,7 @@ tables.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ import psycopg
 from psycopg import errors, sql
 
 from ledger.database import RUNTIME_ROLE
+from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ledger.application import Ledger
     from ledger.projections.projection import Projection
@@ -31,6 +33,10 @@ CREATE TABLE {schema}.projection_faults (LIKE {live}.projection_faults INCLUDING
 SWAP_LOCK_MS = 200
 SWAP_PAUSE_SECONDS = 0.5
 SWAP_TRIES = 120
+
+
+class RebuildRunning(LedgerError):
+    """Somebody is rebuilding this projection already."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,26 @@ def following(ledger: Ledger, projection: type[Projection]) -> Generation:
 def former(ledger: Ledger, projection: type[Projection]) -> Generation:
     """Return the generation that was read before."""
     return Generation(f"former_{projection.name}_{ledger.schema}", ledger.schema)
+
+
+@contextmanager
+def alone(owner: Connection, ledger: Ledger, projection: type[Projection]) -> Iterator[None]:
+    """Be the only one who makes or swaps generations of a projection.
+
+    Raises RebuildRunning if somebody else does.
+    """
+    lock = [f"generations of {projection.name} in {ledger.schema}"]
+    taken = owner.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", lock).fetchone()
+    if not (taken and taken[0]):
+        raise RebuildRunning(
+            f"The projection {projection.name} of ledger {ledger.name!r} is being rebuilt by"
+            " another process; wait for it, or stop that one."
+        )
+    try:
+        yield
+    finally:
+        if not owner.closed:
+            owner.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", lock)
 
 
 def version_of(connection: Connection, generation: Generation, name: str) -> int | None:

@@ -59,6 +59,9 @@ class Projection(ABC):
     def derivations(self) -> Sequence[Derivation]:
         """Return what is left to do, in this order, when everything is loaded and indexed."""
 
+    def went_live(self, connection: Connection) -> None:  # noqa: B027 — nothing, for most
+        """Do what follows outside these tables, when those of a rebuild come to be read."""
+
     @classmethod
     def statements(cls, file: str) -> list[str]:
         """Return the statements of tables.sql or indexes.sql."""

@@ -122,10 +122,7 @@ class Runner:
     ) -> int:
         log = Log(connection)
         with connection.transaction():
-            row = connection.execute(
-                "SELECT position FROM bookmarks WHERE projection = %s AND version = %s FOR UPDATE",
-                [projection.name, projection.version],
-            ).fetchone()
+            row = _bookmark(connection, projection)
             if row is None:
                 raise NotMigrated(
                     f"The tables of the projection {projection.name} are not of this release:"
@@ -164,6 +161,23 @@ class Runner:
                 )
                 stop.wait(backoff)
                 backoff = min(backoff * 2, BACKOFF_SECONDS_MAX)
+
+
+def _bookmark(
+    connection: psycopg.Connection[tuple[Any, ...]], projection: Projection
+) -> tuple[int] | None:
+    """Lock and return the bookmark.
+
+    Who waits for one that a swap takes away finds none; the next statement sees the new one.
+    """
+    for _ in range(2):
+        row = connection.execute(
+            "SELECT position FROM bookmarks WHERE projection = %s AND version = %s FOR UPDATE",
+            [projection.name, projection.version],
+        ).fetchone()
+        if row is not None:
+            return (row[0],)
+    return None
 
 
 def told(error: Exception) -> str:

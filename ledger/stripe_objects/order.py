@@ -137,29 +137,24 @@ def _settle_alive(
             ending = _without_ties(leaf, ending, evidence, kind)
         endings[leaf] = ending
 
-    def preference(index: int) -> tuple[Any, ...]:
-        against_known = against_open = 0
-        for leaf, ending in endings.items():
-            if values[leaf][index] not in ending.values:
-                if len(ending.values) == 1:
-                    against_known -= 1
-                else:
-                    against_open -= 1
-        progress = progress_of(kind, facts[index].snapshot)
-        return against_known, against_open, progress, not facts[index].creates
-
-    preferences = [preference(index) for index in range(len(facts))]
-    # stable: among equals the greatest event id is last
-    ranked = sorted(range(len(facts)), key=preferences.__getitem__)
-    best = ranked[-1]
-    equals = [index for index in ranked if preferences[index] == preferences[best]]
+    likeliest = _least_contradicting(len(facts), values, endings)
+    if len(likeliest) > 1:
+        ranks = [
+            (progress_of(kind, facts[index].snapshot), not facts[index].creates)
+            for index in likeliest
+        ]
+        furthest = max(ranks)
+        likeliest = [
+            index for index, rank in zip(likeliest, ranks, strict=True) if rank == furthest
+        ]
+    best = likeliest[-1]  # the facts are in the order of their ids: among equals the greatest
     doubtful = {leaf for leaf, ending in endings.items() if len(ending.values) > 1}
     doubtful |= {
         leaf
         for leaf, ending in endings.items()
         if len(ending.values) == 1 and values[leaf][best] not in ending.values
     }
-    for index in equals[:-1]:
+    for index in likeliest[:-1]:
         doubtful |= differing(snapshots[best], snapshots[index], kind)
     mark: Mark = "clear"
     if any(ending.missing for ending in endings.values()):
@@ -190,21 +185,37 @@ def _trails(
     facts: list[Fact], rendered: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> tuple[dict[Leaf, Trail], dict[Leaf, list[Value]]]:
     """Return the trail of every leaf that a fact names, and its value in every snapshot."""
-    trails: dict[Leaf, Trail] = defaultdict(Trail)
-    named: list[set[Leaf]] = []
-    for snapshot, previous in rendered[: len(facts)]:
-        named.append(set())
-        for leaf, old, new in changes(previous, snapshot):
-            named[-1].add(leaf)
+    trails: dict[Leaf, Trail] = {}
+    naming: dict[Leaf, set[int]] = {}
+    snapshots = [snapshot for snapshot, _ in rendered[: len(facts)]]
+    for index, (snapshot, previous) in enumerate(rendered[: len(facts)]):
+        for leaf, old, new in changes(previous, snapshot) if previous else ():
+            if leaf not in trails:
+                trails[leaf], naming[leaf] = Trail(), set()
             trails[leaf].steps.append((old, new))
+            naming[leaf].add(index)
+    creating = {index for index, fact in enumerate(facts) if fact.creates}
     values: dict[Leaf, list[Value]] = {}
-    creates = [fact.creates for fact in facts]
     for leaf, trail in trails.items():
-        found = values[leaf] = [value_at(rendered[index][0], leaf) for index in range(len(facts))]
-        for index, value in enumerate(found):
-            if leaf not in named[index] and not creates[index]:
-                trail.seen.add(value)
+        found = values[leaf] = [value_at(snapshot, leaf) for snapshot in snapshots]
+        silent = naming[leaf] | creating
+        trail.seen.update(value for index, value in enumerate(found) if index not in silent)
     return trails, values
+
+
+def _least_contradicting(
+    count: int, values: Mapping[Leaf, Sequence[Value]], endings: Mapping[Leaf, Ending]
+) -> list[int]:
+    """Return which of the facts differ least from the last values: the known, then the open."""
+    against = [(0, 0)] * count
+    for leaf, ending in endings.items():
+        is_known = len(ending.values) == 1
+        for index, value in enumerate(values[leaf]):
+            if value not in ending.values:
+                known, open_ = against[index]
+                against[index] = (known + is_known, open_ + (not is_known))
+    least = min(against)
+    return [index for index, one in enumerate(against) if one == least]
 
 
 def last_values(trail: Trail, before: Value, start_unknown: bool) -> Ending:
@@ -215,7 +226,7 @@ def last_values(trail: Trail, before: Value, start_unknown: bool) -> Ending:
     is reached and all hang together; each step missing for that is counted. With parts that do
     not hang together each needs at least one step to be left by.
     """
-    if not start_unknown and (end := _only_way(trail, before)) is not None:
+    if (end := _only_way(trail, before, start_unknown)) is not None:
         return end
     balance: dict[Value, int] = dict.fromkeys(trail.seen, 0)
     if not start_unknown:
@@ -250,14 +261,20 @@ def last_values(trail: Trail, before: Value, start_unknown: bool) -> Ending:
     return Ending(frozenset(end for end, cost in costs.items() if cost == fewest), fewest)
 
 
-def _only_way(trail: Trail, before: Value) -> Ending | None:
+def _only_way(trail: Trail, before: Value, start_unknown: bool) -> Ending | None:
     """Return the end of a walk that misses nothing, if no value is left twice: for speed only.
 
-    Where a walk over all edges exists, its end is the same for all such walks.
+    Where a walk over all edges exists, its end is the same for all such walks; one whose start
+    is unknown must start at the only value that is never reached.
     """
     steps = dict(trail.steps)
     if len(steps) < len(trail.steps):
         return None
+    if start_unknown:
+        unreached = steps.keys() - steps.values()
+        if len(unreached) != 1:
+            return None
+        (before,) = unreached
     visited, at = {before}, before
     while at in steps:
         at = steps.pop(at)

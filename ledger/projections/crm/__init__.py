@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ledger.log import RecordedEvent
 from ledger.projections.crm.bulk import derive_between, load
-from ledger.projections.crm.derive import derive
+from ledger.projections.crm.derive import derive, erase_linked
 from ledger.projections.crm.facts import insert_facts, rows_of
 from ledger.projections.crm.settle import settle_touched, write_settled
 from ledger.projections.projection import Connection, Derivation, Projection
@@ -51,3 +51,7 @@ class Crm(Projection):
     def derivations(self) -> Sequence[Derivation]:
         """Return owners, payments and customers, each made by the code that makes them live."""
         return derive_between(self.ledger.keys, self._search_key)
+
+    def went_live(self, connection: Connection) -> None:
+        """Erase the keys of what turned out to belong to an erased customer."""
+        erase_linked(connection)

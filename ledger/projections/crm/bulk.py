@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ledger.database import wire
 from ledger.log import RecordedEvent
 from ledger.privacy.keys import KeyRing
-from ledger.projections.crm.derive import derive_customers, derive_owners, erase_linked
+from ledger.projections.crm.derive import derive_customers, derive_owners
 from ledger.projections.crm.facts import Row, copy_facts, rows_of
 from ledger.projections.crm.payments import make_payments, payments_between
 from ledger.projections.crm.settle import by_object, settle_object
@@ -31,13 +31,11 @@ SELECT DISTINCT ON (from_id) from_id, to_id FROM links
 WHERE from_id > %(low)s AND from_id <= %(high)s AND relation = 'customer'
 ORDER BY from_id, to_id
 """
-_LINKED_BETWEEN = """
-SELECT DISTINCT from_id FROM links WHERE from_id > %(low)s AND from_id <= %(high)s
-"""
 _OWNERLESS_BETWEEN = """
 SELECT DISTINCT from_id FROM links
 WHERE from_id > %(low)s AND from_id <= %(high)s AND NOT EXISTS (
-    SELECT FROM owners WHERE object_id = from_id
+    SELECT FROM owners
+    WHERE object_id > %(low)s AND object_id <= %(high)s AND object_id = from_id
 )
 """
 
@@ -96,7 +94,6 @@ def derive_between(keys: KeyRing, search_key: bytes) -> Sequence[Derivation]:
     def owners(connection: Connection, low: str, high: str) -> None:
         connection.execute(_NAMED_OWNERS, {"low": low, "high": high})
         derive_owners(connection, between(connection, _OWNERLESS_BETWEEN, low, high))
-        erase_linked(connection, between(connection, _LINKED_BETWEEN, low, high))
 
     def payments(connection: Connection, low: str, high: str) -> None:
         make_payments(connection, payments_between(connection, low, high))

@@ -128,6 +128,15 @@ SELECT id, ARRAY[contact_position, erased::integer] FROM customers WHERE id = AN
 """
 
 
+# Objects of an erased customer whose own key still is there.
+_LATE = """
+SELECT o.object_id FROM subject_keys AS k JOIN owners AS o ON o.customer_id = k.subject
+LEFT JOIN subject_keys AS own ON own.subject = o.object_id
+WHERE k.wrapped_key IS NULL AND (own.subject IS NULL OR own.wrapped_key IS NOT NULL)
+    AND (%(all)s OR o.object_id = ANY (%(ids)s))
+"""
+
+
 def derive(
     connection: psycopg.Connection[tuple[Any, ...]], rows: Rows, keys: KeyRing, search_key: bytes
 ) -> None:
@@ -171,17 +180,13 @@ def derive_customers(
         _index_for_search(connection, changed, keys, search_key)
 
 
-def erase_linked(connection: psycopg.Connection[tuple[Any, ...]], objects: Sequence[str]) -> None:
-    """Erase the keys of objects that turn out to belong to an erased customer."""
-    late = connection.execute(
-        "SELECT o.object_id FROM owners AS o"
-        " JOIN subject_keys AS k ON k.subject = o.customer_id AND k.wrapped_key IS NULL"
-        " LEFT JOIN subject_keys AS own ON own.subject = o.object_id"
-        " WHERE o.object_id = ANY(%s) AND (own.subject IS NULL OR own.wrapped_key IS NOT NULL)",
-        [list(objects)],
-    ).fetchall()
-    if late:
-        connection.execute("SELECT erase_subjects(%s)", [[row[0] for row in late]])
+def erase_linked(
+    connection: psycopg.Connection[tuple[Any, ...]], objects: Sequence[str] | None = None
+) -> None:
+    """Erase the keys of objects, of these or of all, that belong to an erased customer."""
+    late = connection.execute(_LATE, {"all": objects is None, "ids": list(objects or ())})
+    if subjects := [row[0] for row in late.fetchall()]:
+        connection.execute("SELECT erase_subjects(%s)", [subjects])
 
 
 def _index_for_search(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -49,8 +49,8 @@ WHERE to_id > %(low)s AND to_id <= %(high)s AND relation = 'payment_intent'
 """
 
 _VERSIONS = """
-SELECT k.id, f.object_id, f.kind, f.customer_id, f.occurred_at, f.type, f.canonical, f.doubtful,
-    f.position = o.position
+SELECT k.id, f.object_id, f.kind, f.customer_id, f.occurred_at, f.type, f.canonical::text,
+    f.doubtful, f.position = o.position
 FROM (
     SELECT id, id AS member FROM unnest(%(keys)s::text[]) AS id
     UNION
@@ -74,12 +74,18 @@ WHERE l.to_id = ANY (%(members)s) AND l.relation IN ('payment_intent', 'charge')
 ORDER BY 2
 """
 
+# The one invoice of the customer that an order reference means, and that is of this amount.
 _BY_REFERENCE = """
-SELECT id FROM invoices
-WHERE customer_id = %(customer)s AND left(id, 25) = left(%(reference)s, 25)
-    AND %(amount)s IN ((canonical ->> 'amount_due')::numeric, (canonical ->> 'total')::numeric)
+SELECT p.id, min(i.id)
+FROM unnest(
+    %(ids)s::text[], %(customers)s::text[], %(references)s::text[], %(amounts)s::numeric[]
+) AS p (id, customer_id, reference, amount)
+JOIN invoices AS i ON i.customer_id = p.customer_id AND left(i.id, 25) = left(p.reference, 25)
+    AND p.amount IN (
+        (i.canonical ->> 'amount_due')::numeric, (i.canonical ->> 'total')::numeric
+    )
+GROUP BY p.id HAVING count(*) = 1
 """
-
 
 # What became of the money afterwards; a charge that says so itself may never be told of again.
 _AFTERWARDS = """
@@ -91,8 +97,7 @@ WHERE l.to_id = ANY (%(members)s) AND l.relation IN ('payment_intent', 'charge')
 REFUND_CAME_TO_NOTHING = frozenset({"failed", "canceled"})
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentRow:
+class PaymentRow(msgspec.Struct):
     """A row of `payments`; amounts in minor units, instants UTC."""
 
     id: str
@@ -167,7 +172,7 @@ def make_payments(connection: psycopg.Connection[tuple[Any, ...]], keys: Sequenc
     by_key: dict[str, list[_Version]] = defaultdict(list)
     for row in connection.execute(_VERSIONS, {"keys": list(keys)}).fetchall():
         key, object_id, kind, customer, occurred_at, type_, canonical, doubtful, is_current = row
-        payment = msgspec.convert(canonical, Payment)
+        payment = msgspec.json.decode(canonical, type=Payment)
         by_key[key].append(
             _Version(object_id, kind, customer, occurred_at, type_, payment, doubtful, is_current)
         )
@@ -187,17 +192,17 @@ def make_payments(connection: psycopg.Connection[tuple[Any, ...]], keys: Sequenc
         ).fetchall()
     )
     rows = [
-        _row(connection, key, versions, invoices, afterwards, traced.get(key))
+        _row(key, versions, invoices, afterwards, traced.get(key))
         for key, versions in by_key.items()
     ]
-    names = ", ".join(one.name for one in fields(PaymentRow))
+    _find_by_reference(connection, rows)
+    names = ", ".join(PaymentRow.__struct_fields__)
     with connection.cursor() as cursor, cursor.copy(f"COPY payments ({names}) FROM STDIN") as copy:
         for made in rows:
-            copy.write_row(astuple(made))
+            copy.write_row(msgspec.structs.astuple(made))
 
 
 def _row(
-    connection: psycopg.Connection[tuple[Any, ...]],
     key: str,
     versions: list[_Version],
     invoices: dict[str, str],
@@ -215,16 +220,16 @@ def _row(
     if received is None and charges:
         received = sum(charge.amount_received or 0 for charge in charges)
     customer = next((v.customer_id for v in versions if v.customer_id), None)
-    invoice, join = _invoice(connection, key, versions, invoices, customer)
+    ids = {key, *(version.object_id for version in versions)}
+    invoice = _invoice(ids, versions, invoices)
     shown = next((one for one in (*reversed(charges), intent) if one and one.last4), main)
     created = [version.payment.created for version in versions if version.payment.created]
-    ids = {key, *(version.object_id for version in versions)}
     later = {one for id_ in ids for one in afterwards[id_]}
     return PaymentRow(
         id=key,
         customer_id=customer or traced_to,
         invoice_id=invoice,
-        invoice_join=join,
+        invoice_join="link" if invoice else "unknown",
         status=main.status or "unknown",
         currency=main.currency,
         amount_minor=main.amount,
@@ -290,28 +295,28 @@ def _failure(failed: list[_Version]) -> Payment | None:
     return min(last, key=lambda version: version.kind).payment
 
 
-def _invoice(
-    connection: psycopg.Connection[tuple[Any, ...]],
-    key: str,
-    versions: list[_Version],
-    invoices: dict[str, str],
-    customer: str | None,
-) -> tuple[str | None, str]:
+def _invoice(ids: set[str], versions: list[_Version], invoices: dict[str, str]) -> str | None:
+    """Return the invoice that a payment names, or that names it."""
     named = {version.payment.invoice for version in versions if version.payment.invoice}
-    named |= {
-        invoices[member]
-        for member in {key, *(version.object_id for version in versions)}
-        if member in invoices
-    }
-    if named:
-        return min(named), "link"
-    intents = [v.payment for v in versions if v.kind == "payment_intent" and v.is_current]
-    reference = intents[0].order_reference if intents else None
-    if reference and customer:
-        found = connection.execute(
-            _BY_REFERENCE,
-            {"customer": customer, "reference": reference, "amount": intents[0].amount},
-        ).fetchall()
-        if len(found) == 1:
-            return found[0][0], "order_reference"
-    return None, "unknown"
+    named |= {invoices[member] for member in ids if member in invoices}
+    return min(named, default=None)
+
+
+def _find_by_reference(
+    connection: psycopg.Connection[tuple[Any, ...]], rows: Sequence[PaymentRow]
+) -> None:
+    """Give payments that no link ties to an invoice the one that their order reference means."""
+    open_ = {row.id: row for row in rows if row.invoice_id is None and row.order_reference}
+    if not open_:
+        return
+    found = connection.execute(
+        _BY_REFERENCE,
+        {
+            "ids": list(open_),
+            "customers": [row.customer_id for row in open_.values()],
+            "references": [row.order_reference for row in open_.values()],
+            "amounts": [row.amount_minor for row in open_.values()],
+        },
+    ).fetchall()
+    for key, invoice in found:
+        open_[key].invoice_id, open_[key].invoice_join = invoice, "order_reference"

@@ -1,8 +1,8 @@
 """Makes a projection's read models anew from the log, beside those that are read meanwhile.
 
-    log ──sort──▶ files by object ──load──▶ facts, settled ──index──▶ ──derive──▶ owners, …
-                                                                        │
-         live generation ◀──swap, one transaction── compare ◀── catch up with the log
+    log ──order──▶ by object ──load──▶ facts, settled ──index──▶ ──derive──▶ owners, …
+                                                                       │
+        live generation ◀──swap, one transaction── compare ◀── catch up with the log
 
 In as many processes as there are cores. Every task is noted in the transaction that did it, so a
 rebuild that was killed goes on where it was. Nothing here calls anything outside the database.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -27,10 +26,9 @@ from psycopg import sql
 
 from ledger.errors import LedgerError
 from ledger.projections import generations
-from ledger.projections.rebuild import work
+from ledger.projections.rebuild import order, work
 from ledger.projections.rebuild.compare import Difference, differences
-from ledger.projections.rebuild.plan import Plan, chunk_bounds, plan_of
-from ledger.projections.rebuild.spill import Spill
+from ledger.projections.rebuild.plan import Plan, part_bounds, plan_of
 from ledger.projections.rebuild.work import Site, Task
 from ledger.projections.runner import Runner
 
@@ -45,11 +43,7 @@ Progress = Callable[[str, float, float], None]  # what is done now, events' wort
 DERIVE_KEYS = 4000
 LAST_KEY = "\U0010ffff"  # after every id, in C order
 # What a stage costs, in parts of a whole rebuild; for the progress bar only.
-SORT, LOAD, INDEX, DERIVE = 0.2, 0.5, 0.1, 0.2
-
-
-class RebuildRunning(LedgerError):
-    """Somebody is rebuilding this projection already."""
+ORDER, LOAD, INDEX, DERIVE = 0.05, 0.65, 0.1, 0.2
 
 
 class RebuildBroken(LedgerError):
@@ -87,7 +81,6 @@ class Rebuild:
         self._workers = (os.cpu_count() or 1) if workers is None else workers
         self._live = generations.live(ledger)
         self._next = generations.following(ledger, projection)
-        self._folder = settings.home / "rebuild" / ledger.schema / projection.name
 
     def plan(self) -> Plan:
         """Return what it will take."""
@@ -105,34 +98,18 @@ class Rebuild:
         told = progress or (lambda *_: None)
         with ExitStack() as stack:
             owner = stack.enter_context(self._ledger.database.connect_as_owner())
-            self._lock(owner)
-            self._settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(generations.alone(owner, self._ledger, self._projection))
             run, target, parts, resumed = self._begin(owner)
             done = Rebuilt(self._projection.name, target, resumed)
-            folder = self._folder / run
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            site = Site(
-                self._settings, self._ledger.name, self._projection, self._next, run, folder, parts
-            )
+            site = Site(self._settings, self._ledger.name, self._projection, self._next, run)
             if target:
-                self._make(site, target, told)
+                self._make(site, target, parts, told)
             else:
                 generations.make_indexes(owner, self._next, self._projection)
-            shutil.rmtree(self._folder, ignore_errors=True)
             told("catching up", target, target)
             self._runner(self._next).catch_up()
             self._finish(owner, done, swap=swap, told=told)
             return done
-
-    def _lock(self, owner: Connection) -> None:
-        locked = owner.execute(
-            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [self._next.schema]
-        ).fetchone()
-        if not (locked and locked[0]):
-            raise RebuildRunning(
-                f"The projection {self._projection.name} of ledger {self._ledger.name!r} is being"
-                " rebuilt by another process; wait for it, or stop that one."
-            )
 
     def _begin(self, owner: Connection) -> tuple[str, int, int, bool]:
         """Return the run to go on with, or a new one: run, target, parts, whether it goes on."""
@@ -143,28 +120,27 @@ class Rebuild:
                 [name, version],
             ).fetchone()
             there = generations.version_of(owner, self._next, name)
-            if row and there == version and (self._folder / row[0]).is_dir():
+            if row and there == version:
                 return (*row, True)
-            shutil.rmtree(self._folder, ignore_errors=True)
             planned = self.plan()
             planned.require_space(self._settings.home)
-            run = secrets.token_hex(8)
-            generations.make(owner, self._next, self._projection)
-            with connection.transaction():
+            with connection.transaction():  # what was noted of an earlier run is not true of this
                 connection.execute(
                     "DELETE FROM rebuild_tasks WHERE run IN"
                     " (SELECT run FROM rebuilds WHERE projection = %s)",
                     [name],
                 )
                 connection.execute("DELETE FROM rebuilds WHERE projection = %s", [name])
-                connection.execute(
-                    "INSERT INTO rebuilds (projection, run, version, target, parts)"
-                    " VALUES (%s, %s, %s, %s, %s)",
-                    [name, run, version, planned.target, planned.parts],
-                )
+            generations.make(owner, self._next, self._projection)
+            run = secrets.token_hex(8)
+            connection.execute(
+                "INSERT INTO rebuilds (projection, run, version, target, parts)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                [name, run, version, planned.target, planned.parts],
+            )
             return run, planned.target, planned.parts, False
 
-    def _make(self, site: Site, target: int, told: Progress) -> None:
+    def _make(self, site: Site, target: int, parts: int, told: Progress) -> None:
         """Do all tasks, stage by stage, those that are done already excepted."""
         with self._ledger.database.connect(self._next.search_path) as connection:
             noted = {
@@ -175,7 +151,7 @@ class Rebuild:
             }
             with self._doing(site) as do:
                 done = 0.0
-                for stage, tasks in self._stages(connection, site, target, noted):
+                for stage, tasks in self._stages(connection, target, parts):
                     todo = [task for task in tasks if task.name not in noted]
                     done += sum(task.weight for task in tasks if task.name in noted)
                     told(stage, done, target)
@@ -188,26 +164,23 @@ class Rebuild:
                 )
 
     def _stages(
-        self, connection: Connection, site: Site, target: int, noted: set[str]
+        self, connection: Connection, target: int, parts: int
     ) -> Iterator[tuple[str, list[Task]]]:
-        loads = [Task("load", part, LOAD * target / site.parts) for part in range(site.parts)]
-        if any(task.name not in noted for task in loads):
-            chunks = chunk_bounds(target)
-            yield (
-                "sorting the log",
-                [
-                    Task("sort", number, SORT * target / len(chunks), bounds)
-                    for number, bounds in enumerate(chunks)
-                    if not Spill(site.folder, site.parts).has(number)
-                ],
-            )
-        yield "settling", loads
+        yield "ordering the log", [Task("make", 0, ORDER * target, step=order.statement(target))]
+        bounds = part_bounds(target, parts)
+        yield (
+            "settling",
+            [
+                Task("load", number, LOAD * target / len(bounds), part)
+                for number, part in enumerate(bounds)
+            ],
+        )
         statements = self._projection.statements("indexes.sql")
         statements += [f"ANALYZE {table}" for table in self._projection.loaded]
         yield (
             "indexing",
             [
-                Task("index", number, INDEX * target / len(statements), step=statement)
+                Task("make", number, INDEX * target / len(statements), step=statement)
                 for number, statement in enumerate(statements)
             ],
         )
@@ -225,6 +198,8 @@ class Rebuild:
                     for number, (low, high) in enumerate(pairwise(keys))
                 ],
             )
+        derived = [name for name in self._projection.tables if name not in self._projection.loaded]
+        yield "analyzing", [Task("make", 0, 0, step=f"ANALYZE {', '.join(derived)}")]
 
     @contextmanager
     def _doing(self, site: Site) -> Iterator[Callable[[Sequence[Task]], Iterator[Task]]]:
@@ -276,6 +251,8 @@ class Rebuild:
                 done.differences = self._differences(owner)
             if swap:
                 generations.patiently(owner, self._swap)
+                generations.on_path(owner, self._live)
+                self._projection(self._ledger).went_live(owner)
                 done.swapped = True
             else:
                 generations.drop(owner, self._next)

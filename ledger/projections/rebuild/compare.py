@@ -16,7 +16,7 @@ DIFFERENCES_MAX = 20
 SHOWN_MAX = 200  # characters of a row: its key comes first
 
 _CHECKSUM = """
-SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)::numeric), 0) FROM {table} AS r
+SELECT count(*), coalesce(sum(hash_record_extended(r, 0)::numeric), 0) FROM {table} AS r
 """
 _DIFFERENCES = """
 SELECT 'only before: ' || left(old::text, {width}) FROM (

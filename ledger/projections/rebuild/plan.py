@@ -13,15 +13,15 @@ import psycopg
 from ledger.errors import LedgerError
 from ledger.projections.generations import Generation
 from ledger.projections.projection import Projection
+from ledger.projections.rebuild import order
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-CHUNKS = 16
-PART_BYTES = 40_000_000  # a worker holds one part of raw rows at a time
-SAMPLED = 1000
+PARTS_MIN = 16  # enough for every worker to have something to do until the end
+PART_POSITIONS = 20_000
 SPACE_FACTOR = 1.3  # what must be free, of what is needed
 TABLES_PER_LOG_BYTE = 0.5  # where there is no former generation to go by
-EVENTS_PER_SECOND = 12_000  # a first guess; the bar shows what it really is
+EVENTS_PER_SECOND = 15_000  # a first guess; the bar shows what it really is
 
 
 class DiskTooFull(LedgerError):
@@ -33,19 +33,18 @@ class Plan:
     """A rebuild of one projection up to position `target`; sizes in bytes."""
 
     target: int
-    spill_bytes: int
     tables_bytes: int
     free_bytes: int | None
 
     @property
     def parts(self) -> int:
-        """How many parts the objects are dealt into."""
-        return max(1, -(-self.spill_bytes // PART_BYTES))
+        """How many parts the log is cut into."""
+        return min(max(PARTS_MIN, -(-self.target // PART_POSITIONS)), self.target)
 
     @property
     def needed_bytes(self) -> int:
         """Disk that is in use until the rebuild is done, beside what is in use now."""
-        return self.spill_bytes + self.tables_bytes
+        return self.target * order.BYTES_PER_EVENT + self.tables_bytes
 
     @property
     def seconds(self) -> float:
@@ -53,16 +52,12 @@ class Plan:
         return self.target / EVENTS_PER_SECOND
 
     def require_space(self, folder: Path) -> None:
-        """Raise DiskTooFull if less than 1.3 times the needed space is free."""
-        if self.free_bytes is None:
-            free, needed = shutil.disk_usage(folder).free, self.spill_bytes
-        else:
-            free, needed = self.free_bytes, self.needed_bytes
-        if free < SPACE_FACTOR * needed:
+        """Raise DiskTooFull if less than 1.3 times the needed space is known to be free."""
+        if self.free_bytes is not None and self.free_bytes < SPACE_FACTOR * self.needed_bytes:
             raise DiskTooFull(
-                f"A rebuild needs {_megabytes(needed)} for a while and wants"
-                f" {SPACE_FACTOR} times that free; {folder} has {_megabytes(free)}. Nothing was"
-                " changed: free some space, or move LEDGER_HOME."
+                f"A rebuild needs {_megabytes(self.needed_bytes)} for a while and wants"
+                f" {SPACE_FACTOR} times that free; {folder} has {_megabytes(self.free_bytes)}."
+                " Nothing was changed: free some space, or move LEDGER_HOME."
             )
 
 
@@ -71,18 +66,10 @@ def plan_of(
 ) -> Plan:
     """Return what rebuilding up to the log's present end takes.
 
-    `folder` is where the database's own files are, None where they are elsewhere: then free
-    space is known of the sorted files only.
+    `folder` is where the database's own files are, None where they are elsewhere: then nobody
+    knows what is free.
     """
     target = _number(connection, "SELECT coalesce(max(position), 0) FROM events")
-    step = max(1, target // SAMPLED)
-    width = _number(
-        connection,
-        "SELECT coalesce(ceil(avg(octet_length(data::text) + 200)), 0) FROM events"
-        " WHERE position = ANY (ARRAY(SELECT generate_series(1, %s::bigint, %s::bigint)))",
-        [target, step],
-    )
-    spill = target * width
     existing = _number(
         connection,
         "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class AS c"
@@ -91,14 +78,14 @@ def plan_of(
         " AND b.projection = %s AND b.position > 0",
         [live.schema, projection.name],
     )
-    tables = existing or int(spill * TABLES_PER_LOG_BYTE)
+    log = _number(connection, "SELECT pg_total_relation_size('events')")
     free = shutil.disk_usage(folder).free if folder else None
-    return Plan(target, spill, tables, free)
+    return Plan(target, existing or int(log * TABLES_PER_LOG_BYTE), free)
 
 
-def chunk_bounds(target: int) -> list[tuple[int, int]]:
-    """Return the (after, until] ranges of positions in which the log is read."""
-    size = max(1, -(-target // CHUNKS))
+def part_bounds(target: int, parts: int) -> list[tuple[int, int]]:
+    """Return the (after, until] ranges of positions that the log is cut into."""
+    size = -(-target // parts)
     return [(after, min(after + size, target)) for after in range(0, target, size)]
 
 

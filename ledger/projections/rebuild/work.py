@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from multiprocessing import parent_process
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,7 +19,7 @@ from ledger.database import Database, open_database
 from ledger.log import RecordedEvent
 from ledger.projections.generations import Generation, on_path
 from ledger.projections.projection import Projection
-from ledger.projections.rebuild.spill import Spill
+from ledger.projections.rebuild import order
 from ledger.projections.runner import FAULTS_IN_A_ROW_MAX, NOT_OF_AN_EVENT, told
 from ledger.settings import Settings
 
@@ -37,8 +37,6 @@ class Site:
     projection: type[Projection]
     generation: Generation
     run: str
-    folder: Path
-    parts: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Task:
     @property
     def name(self) -> str:
         """How its being done is noted."""
-        return f"{self.step or self.kind}:{self.number}"
+        return f"{self.kind} {self.step} {self.number}"
 
 
 class Worker:
@@ -66,22 +64,18 @@ class Worker:
         self._ledger = ledger
         self._projection = site.projection(ledger)
         self._derivations = {one.name: one for one in self._projection.derivations()}
-        self._spill = Spill(site.folder, site.parts)
 
     def do(self, task: Task) -> Task:
         """Do a task; what it writes and that it is done are one commit."""
-        if task.kind == "sort":
-            with self._connection() as connection:
-                self._spill.write(connection, task.number, *task.bounds)
-        elif task.kind == "load":
+        if task.kind == "load":
             with self._connection() as connection, self._noted(connection, task) as todo:
                 if todo:
-                    for events in self._spill.read(task.number, LOAD_EVENTS):
-                        self._load(connection, events)
-            self._spill.forget(task.number)
-        elif task.kind == "index":
+                    with self._connection() as log:
+                        for events in order.read(log, *task.bounds, LOAD_EVENTS):
+                            self._load(connection, events)
+        elif task.kind == "make":
             with self._database.connect_as_owner() as connection:
-                connection.execute("SET maintenance_work_mem = '128MB'")
+                connection.execute("SET maintenance_work_mem = '128MB'; SET work_mem = '64MB'")
                 with connection.transaction():
                     on_path(connection, self._site.generation)
                     with self._noted(connection, task) as todo:
@@ -101,24 +95,41 @@ class Worker:
         except NOT_OF_AN_EVENT:
             raise
         except Exception:
-            readable = [event for event in events if self._can_read(connection, event)]
-            if len(readable) < len(events) - FAULTS_IN_A_ROW_MAX:
+            loaded = sum(
+                self._load_readable(connection, list(facts))
+                for _, facts in groupby(events, key=lambda event: event.object_id or event.position)
+            )
+            if not loaded and len(events) > FAULTS_IN_A_ROW_MAX:
                 raise  # not the events are at fault
-            self._projection.load(connection, readable)
 
-    def _can_read(self, connection: Connection, event: RecordedEvent) -> bool:
+    def _load_readable(self, connection: Connection, facts: Sequence[RecordedEvent]) -> int:
+        """Load what can be read of one object's facts; return how many those are."""
+        if self._fault(connection, facts) is not None:
+            readable: list[RecordedEvent] = []
+            for fact in facts:
+                fault = self._fault(connection, [*readable, fact])
+                if fault is None:
+                    readable.append(fact)
+                else:
+                    connection.execute(
+                        "INSERT INTO projection_faults VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                        [self._projection.name, fact.position, fault],
+                    )
+            facts = readable
+        if facts:
+            self._projection.load(connection, facts)
+        return len(facts)
+
+    def _fault(self, connection: Connection, facts: Sequence[RecordedEvent]) -> str | None:
+        """Return why these facts cannot be loaded together; they are not."""
         try:
             with connection.transaction(force_rollback=True):
-                self._projection.load(connection, [event])
+                self._projection.load(connection, facts)
         except NOT_OF_AN_EVENT:
             raise
-        except Exception as error:  # noqa: BLE001 — of this event
-            connection.execute(
-                "INSERT INTO projection_faults VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                [self._projection.name, event.position, told(error)],
-            )
-            return False
-        return True
+        except Exception as error:  # noqa: BLE001 — of one of these events
+            return told(error)
+        return None
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
