@@ -12,7 +12,14 @@ from flask import Flask, Response
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from ledger.errors import DatabaseUnavailable, LedgerError, LedgerUnknown, NotFound, RequestInvalid
+from ledger.errors import (
+    DatabaseUnavailable,
+    LedgerError,
+    LedgerUnknown,
+    NotFound,
+    RequestInvalid,
+    ViewsBehind,
+)
 
 logger = logging.getLogger("ledger.api")
 
@@ -110,6 +117,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 — a line for eac
             )
         case LedgerUnknown() | NotFound():
             return Problem(404, "not_found", str(error))
+        case ViewsBehind():
+            return Problem(503, "views_behind", str(error))
         case RequestInvalid():
             return Problem(400, "request_invalid", str(error))
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():

@@ -9,7 +9,7 @@ an outage is covered whenever it ends; what is not there is recorded like a deli
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -36,17 +36,36 @@ NAMED_MAX = 500  # ids in one event of ours
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True)
+_INSIDE = """
+SELECT EXISTS (
+    SELECT FROM events
+    WHERE stripe_event_id IS NOT NULL AND occurred_at > %s AND occurred_at < %s
+        AND NOT coalesce(data -> '_ledger' ? 'set_aside', false)
+)
+"""
+
+
+class AccountMismatch(LedgerError):
+    """The key for Stripe's API is of another account than the log."""
+
+
+@dataclass
 class Comparison:
-    """What a comparison with Stripe's list found; instants are Stripe's `created`."""
+    """What a comparison with Stripe's list found; instants are Stripe's `created`.
+
+    `missing` had not arrived. Of these `filled` are in the log now and `aside` recorded without
+    being in any view (of the other mode); `unfilled` could not be read, now or earlier.
+    """
 
     since: datetime
     until: datetime
-    listed: int
-    in_flight: int
-    filled: tuple[str, ...]
-    unfilled: tuple[str, ...]
-    newest_at_stripe: datetime | None
+    listed: int = 0
+    in_flight: int = 0
+    missing: int = 0
+    filled: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)
+    unfilled: list[str] = field(default_factory=list)
+    newest_at_stripe: datetime | None = None
 
 
 def compare(
@@ -58,20 +77,31 @@ def compare(
 ) -> Comparison:
     """Compare the log with Stripe's list from `since` on, by default from where the last ended.
 
-    Fills what is missing and notes how far the log is complete. Raises what the API raises, noted
-    as well.
+    Fills what is missing and notes how far the log is complete. Raises what the API raises and
+    AccountMismatch, noted as well; what was filled until then is filled.
     """
     now = ledger.clock.now()
     with ledger.pool.connection() as connection:
         before = _last(connection)
-        start = since or (before["complete_until"] - OVERLAP if before else now - KEPT_BY_STRIPE)
-        start = max(start, now - KEPT_BY_STRIPE)
+        complete_until = before["complete_until"] if before else None
+        start = since or (complete_until - OVERLAP if complete_until else now - KEPT_BY_STRIPE)
+        found = Comparison(max(start, now - KEPT_BY_STRIPE), now)
         try:
-            found = _compare(ledger, connection, api, start, now, progress)
+            _require_own_account(ledger, api)
+            _compare(ledger, connection, api, found, progress)
         except LedgerError as error:
-            connection.execute("UPDATE completeness SET error = %s", [str(error)])
+            connection.execute(
+                "INSERT INTO completeness AS known (missing, filled, error) VALUES (%s, %s, %s)"
+                " ON CONFLICT (singleton) DO UPDATE SET error = EXCLUDED.error,"
+                " missing = known.missing + EXCLUDED.missing,"
+                " filled = known.filled + EXCLUDED.filled",
+                [found.missing, len(found.filled), str(error)],
+            )
             raise
-        _note(connection, before, found, now)
+        finally:
+            if found.filled:
+                note_filled(ledger, connection, found.since, now, sorted(found.filled))
+        _note(connection, before, found)
     return found
 
 
@@ -79,34 +109,60 @@ def _compare(
     ledger: Ledger,
     connection: Connection,
     api: StripeApi,
-    since: datetime,
-    now: datetime,
+    found: Comparison,
     progress: Progress,
-) -> Comparison:
-    listed = in_flight = 0
-    newest: datetime | None = None
-    filled: list[str] = []
-    unfilled: list[str] = []
+) -> None:
+    """Compare page by page, newest first, and add to what was found."""
+    since, now = found.since, found.until
     log = Log(connection)
     for page in api.events(int(since.timestamp()), int(now.timestamp())):
-        listed += len(page)
+        if not page:
+            continue
+        newest, oldest = utc(page[0]["created"]), utc(page[-1]["created"])
+        found.listed += len(page)
+        found.newest_at_stripe = found.newest_at_stripe or newest
         by_id = {event["id"]: event for event in page}
-        for id_ in by_id.keys() - log.known(by_id):
+        missing = by_id.keys() - log.known(by_id)
+        if len(missing) == len(by_id):
+            _require_nothing_inside(connection, oldest, newest)
+        for id_ in missing:
             event = by_id[id_]
             if utc(event["created"]) > now - IN_FLIGHT:
-                in_flight += 1
+                found.in_flight += 1
                 continue
-            receipt = ledger.intake.receive(_encode(event), obtained="listed")
-            (unfilled if receipt.outcome == "unreadable" else filled).append(id_)
-        if page:
-            newest = newest or utc(page[0]["created"])
-            reached = utc(page[-1]["created"])
-            progress("comparing", (now - reached).total_seconds(), (now - since).total_seconds())
-    if filled:
-        note_filled(ledger, connection, since, now, sorted(filled))
-    return Comparison(
-        since, now, listed, in_flight, tuple(sorted(filled)), tuple(sorted(unfilled)), newest
-    )
+            outcome = ledger.intake.receive(_encode(event), obtained="listed").outcome
+            if outcome == "recorded":
+                found.filled.append(id_)
+            elif outcome == "set_aside":
+                found.aside.append(id_)
+            elif not log.known([id_]):
+                found.unfilled.append(id_)
+            # A webhook that came in between is no gap, what was unreadable before no new one.
+            found.missing += outcome in ("recorded", "set_aside", "unreadable")
+        progress("comparing", (now - oldest).total_seconds(), (now - since).total_seconds())
+
+
+def _require_own_account(ledger: Ledger, api: StripeApi) -> None:
+    own = ledger.settings.stripe_account
+    if own and (account := api.account()) not in (None, own):
+        raise AccountMismatch(
+            f"STRIPE_API_KEY is of the account {account}, STRIPE_ACCOUNT is {own}: nothing was"
+            " compared. Set the key of that account."
+        )
+
+
+def _require_nothing_inside(connection: Connection, oldest: datetime, newest: datetime) -> None:
+    """Raise AccountMismatch if a page of which nothing is known has passed over what is known.
+
+    Between its first and its last event a page lists all there are of the account.
+    """
+    row = connection.execute(_INSIDE, [oldest, newest]).fetchone()
+    if row and row[0]:
+        raise AccountMismatch(
+            f"Of what STRIPE_API_KEY lists from {oldest:%F %T} to {newest:%F %T} UTC the log has"
+            " nothing, and it has other events of that time: the key is of another account. They"
+            " were not recorded; set the key of the account whose webhooks come here."
+        )
 
 
 def note_filled(
@@ -143,17 +199,14 @@ def _last(connection: Connection) -> dict[str, Any] | None:
     return dict(zip((*names, "newest_at_stripe", "error"), row, strict=True)) if row else None
 
 
-def _note(
-    connection: Connection, before: dict[str, Any] | None, found: Comparison, now: datetime
-) -> None:
+def _note(connection: Connection, before: dict[str, Any] | None, found: Comparison) -> None:
     """Note how far the log is complete: on from the last comparison, if this one meets it."""
     until = found.until - IN_FLIGHT
-    if before and found.since <= before["complete_until"]:
+    if before and before["complete_until"] and found.since <= before["complete_until"]:
         complete_from = min(before["complete_from"], found.since)
         until = max(until, before["complete_until"])
     else:
         complete_from = found.since
-    missing = len(found.filled) + len(found.unfilled)
     connection.execute(
         "INSERT INTO completeness AS known (checked_at, complete_from, complete_until, listed,"
         " missing, filled, newest_at_stripe, error)"
@@ -165,11 +218,11 @@ def _note(
         " filled = known.filled + EXCLUDED.filled, error = EXCLUDED.error,"
         " newest_at_stripe = coalesce(EXCLUDED.newest_at_stripe, known.newest_at_stripe)",
         {
-            "now": now,
+            "now": found.until,
             "from": complete_from,
             "until": until,
             "listed": found.listed,
-            "missing": missing,
+            "missing": found.missing,
             "filled": len(found.filled),
             "newest": found.newest_at_stripe,
             "error": f"{len(found.unfilled)} events could not be read" if found.unfilled else None,
@@ -180,7 +233,8 @@ def _note(
 def status(connection: Connection) -> dict[str, Any] | None:
     """Return how complete the log is, as `/v1/status` tells it; None if it was never compared.
 
-    `lag_seconds` is how far the newest event here is behind the newest at Stripe.
+    Instants are null, and `error` says why, until a comparison has succeeded. `lag_seconds` is how
+    far the newest event here is behind the newest at Stripe.
     """
     known = _last(connection)
     if known is None:
@@ -193,16 +247,20 @@ def status(connection: Connection) -> dict[str, Any] | None:
     at_stripe = known["newest_at_stripe"]
     lag = (at_stripe - here).total_seconds() if at_stripe and here else None
     return {
-        "checked_at": int(known["checked_at"].timestamp()),
-        "complete_from": int(known["complete_from"].timestamp()),
-        "complete_until": int(known["complete_until"].timestamp()),
+        "checked_at": _seconds(known["checked_at"]),
+        "complete_from": _seconds(known["complete_from"]),
+        "complete_until": _seconds(known["complete_until"]),
         "listed": known["listed"],
         "missing": known["missing"],
         "filled": known["filled"],
-        "newest_at_stripe": int(at_stripe.timestamp()) if at_stripe else None,
+        "newest_at_stripe": _seconds(at_stripe),
         "lag_seconds": max(0.0, lag) if lag is not None else None,
         "error": known["error"],
     }
+
+
+def _seconds(instant: datetime | None) -> int | None:
+    return int(instant.timestamp()) if instant else None
 
 
 def api_of(ledger: Ledger) -> StripeApi:

@@ -43,6 +43,10 @@ class NotMigrated(LedgerError):
     """The database is not up to date with this release."""
 
 
+class ViewsBehind(LedgerError):
+    """The read models have not seen the position that is asked for yet."""
+
+
 class RequestInvalid(LedgerError):
     """A request of the API or command line cannot be understood."""
 

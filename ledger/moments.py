@@ -1,14 +1,16 @@
 """A moment in the past, on two axes: what was true then, and what was known then.
 
 `as_of` is an instant: what objects were at the end of its second, by the time Stripe says things
-happened. `known_at` is a position of the log: nothing recorded later is looked at.
+happened. `known_at` is a position of the log: no fact recorded later is
+looked at.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 
 import psycopg
 
@@ -18,7 +20,7 @@ from ledger.log import Log
 from ledger.stripe_objects.fields import LAST_SECOND
 
 _NUMBER = re.compile(r"\d{1,18}").fullmatch
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}").fullmatch
+_SECONDS = re.compile(r"\d{9,18}").fullmatch  # fewer digits are a year or a day, not 1970
 _LAST_INSTANT = utc(LAST_SECOND)
 
 
@@ -59,10 +61,8 @@ def moment_of(
     `as_of` is an ISO 8601 instant, a day (its end, UTC) or unix seconds; `known_at` a position of
     the log, or an instant or a day: then the last position recorded until then.
     """
-    instant = _instant(as_of, "as_of") if as_of else None
-    if instant is not None and instant > now:
-        raise RequestInvalid(f"`as_of` {as_of} is in the future; what will be is not recorded.")
-    if not known_at:
+    instant = None if as_of is None else instant_of(as_of, "as_of", now)
+    if known_at is None:
         return Moment(instant)
     log = Log(connection)
     if _NUMBER(known_at):
@@ -70,27 +70,37 @@ def moment_of(
         if position > last:
             raise RequestInvalid(f"`known_at` {known_at} is past the log's end, {last}.")
         return Moment(instant, position)
-    recorded = _instant(known_at, "known_at")
-    if recorded > now:
-        raise RequestInvalid(f"`known_at` {known_at} is in the future; nobody knows yet.")
-    return Moment(instant, log.position_at(recorded))
+    return Moment(instant, log.position_at(instant_of(known_at, "known_at", now)))
 
 
-def _instant(text: str, name: str) -> datetime:
-    if _NUMBER(text):
-        seconds = int(text)
-        if seconds > LAST_SECOND:
-            raise RequestInvalid(f"`{name}` {text} is beyond the year 9999: unix seconds, not ms.")
-        return utc(seconds)
+def instant_of(text: str, name: str, now: datetime) -> datetime:
+    """Return the past instant that is meant; a day means its end, today means now.
+
+    Raises RequestInvalid naming `name` for what is none, or in the future.
+    """
     try:
-        if _DAY(text):
-            day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-            return datetime.combine(day, time.max, UTC)
-        # A `+` in a query string arrives as a blank.
-        given = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-    except ValueError as error:
+        found = _instant(text)
+    except (ValueError, OverflowError) as error:
         raise RequestInvalid(
             f"`{name}` {text!r} is no instant: use 2026-03-31, 2026-03-31T12:00:00Z"
-            + (" or a position." if name == "known_at" else " or unix seconds.")
+            + (" or a position." if name == "known_at" else " or unix seconds (not milliseconds).")
         ) from error
+    if not isinstance(found, datetime):
+        if found == now.date():
+            return now
+        found = datetime.combine(found, time.max, UTC)
+    if found > now:
+        raise RequestInvalid(f"`{name}` {text} is in the future; what will be is not recorded.")
+    return found
+
+
+def _instant(text: str) -> datetime | date:
+    if _SECONDS(text):
+        if int(text) > LAST_SECOND:
+            raise ValueError("beyond the year 9999: these are milliseconds")
+        return utc(int(text))
+    with suppress(ValueError):
+        return date.fromisoformat(text)
+    # A `+` in a query string arrives as a blank.
+    given = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
     return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)

@@ -40,6 +40,7 @@ LAYERS: list[set[str]] = [
         "ledger.money",
         "ledger.canonical",
         "ledger.ids",
+        "ledger.files",
     },
     {"ledger.errors"},
 ]

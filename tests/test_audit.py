@@ -14,6 +14,7 @@ import pytest
 from ledger.application import Ledger
 from ledger.causes import causes_of
 from ledger.errors import NotFound, RequestInvalid
+from ledger.files import replacing
 from ledger.log import Log, NewEvent
 from ledger.log.evidence import FORMAT, check_evidence, write_evidence
 from ledger.log.log import prepare
@@ -195,7 +196,7 @@ def evidence(ledger: Ledger, file: Path, positions: Sequence[int] = (2, 3, 9)) -
 
 
 def kinds(file: Path, lines: list[Any], **options: Any) -> list[tuple[str, int]]:
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return [(one.kind, one.position) for one in check_evidence(file, **options).findings]
 
 
@@ -238,6 +239,38 @@ def test_whatever_is_changed_in_exported_events_is_found(ledger: Ledger, tmp_pat
     assert kinds(file, [header, two, three, nine, first]) == [("seal_missing", 9)]
     forged = {"seal": {**first["seal"], "previous": "11" * 32}}
     assert kinds(file, [header, two, three, nine, forged, third]) == [("seal_broken", 1)]
+    forged = edited(two, data='{"forged": true}')
+    for twice in ([forged, two], [two, forged]):
+        assert ("repeated", 2) in kinds(file, [header, *twice, three, nine, *rest])
+    twice = [header, two, three, nine, forged_seal(first), *rest]
+    assert ("repeated", 1) in kinds(file, twice)
+
+
+def forged_seal(line: Any) -> Any:
+    return {"seal": {**line["seal"], "leaves": ""}}
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_line_that_could_be_read_in_two_ways_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    record(ledger, *life())
+    file = tmp_path / "evidence.jsonl"
+    evidence(ledger, file)
+    right = file.read_text().splitlines()
+    event = json.loads(right[1])["event"]
+
+    for line in (
+        right[1].replace('"data": ', '"data": "{}", "data": '),
+        right[1].replace('"event": {', '"event": {"amount_paid": 1000000, '),
+        right[1].replace('{"event"', '{"seal": null, "event"'),
+        json.dumps({"event": event, "seal": json.loads(right[4])["seal"]}, ensure_ascii=False),
+        json.dumps({"event": {**event, "data": {}}}, ensure_ascii=False),
+        json.dumps({"event": {**event, "position": "2"}}, ensure_ascii=False),
+        json.dumps({"event": {**event, "personal_sha256": "no hex"}}, ensure_ascii=False),
+        "[" * 100_000,
+    ):
+        file.write_text("\n".join([right[0], line, *right[2:]]))
+        with pytest.raises(RequestInvalid):
+            check_evidence(file)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -254,6 +287,7 @@ def test_seals_exported_earlier_prove_that_the_blocks_are_the_ledgers_own(
     assert kinds(file, lines, against=seals) == []
     seals[0]["hash"] = "00" * 32
     assert kinds(file, lines, against=seals) == [("export_differs", 1)]
+    assert [kind for kind, _ in kinds(file, lines, against=[])] == ["export_differs"] * 2
 
 
 def test_what_is_not_sealed_is_not_exported(ledger: Ledger) -> None:
@@ -262,6 +296,22 @@ def test_what_is_not_sealed_is_not_exported(ledger: Ledger) -> None:
         prepare(connection)
         with pytest.raises(RequestInvalid, match="not sealed yet"):
             write_evidence(connection, [1], ledger.name, io.StringIO())
+
+
+def test_an_export_that_fails_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "evidence.jsonl"
+    file.write_text("whole")
+
+    def fail() -> None:
+        with replacing(file) as out:
+            out.write("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+    assert file.read_text() == "whole"
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
 
 from ledger.application import Ledger
 from ledger.clock import FixedClock, utc
-from ledger.completeness import Comparison, api_of, compare, status
+from ledger.completeness import AccountMismatch, Comparison, api_of, compare, status
 from ledger.errors import SettingsInvalid
 from ledger.log import Log
 from ledger.settings import Settings
 from ledger.simulator import Simulator
 from ledger.simulator.moments import DAY
 from ledger.stripe_api import StripeApi, StripeUnavailable
+from tests.facts import Json, customer, event, record
 from tests.simulation import listed
 
 START = 1_767_225_600  # 2026-01-01T00:00:00Z
@@ -57,8 +65,8 @@ def test_what_never_arrived_is_recorded_once_and_told_of(ledger: Ledger, stripe:
     deliver(ledger, stripe, 0, 2)
     missing = stripe.events[1].id
 
-    assert compared(ledger, stripe).filled == (missing,)
-    assert compared(ledger, stripe).filled == ()
+    assert compared(ledger, stripe).filled == [missing]
+    assert compared(ledger, stripe).filled == []
 
     with ledger.pool.connection() as connection:
         *_, filled, gap = Log(connection).after(0, 10)
@@ -141,10 +149,124 @@ def test_a_stripe_that_does_not_answer_is_noted_and_nothing_is_lost(
     assert {**told(ledger), "error": None} == before
 
 
+def test_the_first_comparison_that_fails_is_noted(ledger: Ledger) -> None:
+    with pytest.raises(StripeUnavailable):
+        compare(ledger, StripeApi("sk_test_away", "http://127.0.0.1:9", retries=0))
+
+    assert "does not answer" in told(ledger)["error"]
+    assert told(ledger)["complete_until"] is None
+
+
+@contextmanager
+def answering(*answers: bytes | Json) -> Iterator[StripeApi]:
+    """Yield a way to a Stripe that gives these answers, one after the other."""
+    left = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in answers]
+
+    @Request.application
+    def answer(_: Request) -> Response:
+        return Response(left.pop(0), content_type="application/json")
+
+    server = make_server("127.0.0.1", 0, answer)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield StripeApi("sk_test_1", f"http://127.0.0.1:{server.server_port}", retries=0)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def page(*events: Json, has_more: bool = False) -> Json:
+    return {"object": "list", "data": list(events), "has_more": has_more}
+
+
+def made(name: str, at: int, **changes: Any) -> Json:
+    return {
+        **event("customer.created", customer(f"cus_{name}"), at=at),
+        "id": f"evt_{name}",
+        **changes,
+    }
+
+
+def gaps(ledger: Ledger) -> list[list[str]]:
+    with ledger.pool.connection() as connection:
+        return [
+            one.data["stripe_event_ids"]
+            for one in Log(connection).after(0, 100)
+            if one.topic == "Account.GapFilled"
+        ]
+
+
+def test_what_is_filled_before_stripe_stops_answering_is_told_of(ledger: Ledger) -> None:
+    now = int(ledger.clock.now().timestamp())
+    first = page(made("andi", now - 600), has_more=True)
+    with answering(first, b"\xff") as api, pytest.raises(StripeUnavailable):
+        compare(ledger, api)
+
+    assert gaps(ledger) == [["evt_andi"]]
+    assert (told(ledger)["missing"], told(ledger)["filled"]) == (1, 1)
+
+
+def test_only_what_is_in_a_view_now_is_filled(ledger: Ledger) -> None:
+    now = int(ledger.clock.now().timestamp())
+    listed = page(
+        made("andi", now - 600),
+        made("other_mode", now - 700, livemode=True),
+        made("unreadable", now - 800, type=None),
+    )
+    for again in range(3):
+        with answering(listed) as api:
+            found = compare(ledger, api)
+        assert found.filled == ([] if again else ["evt_andi"])
+        assert found.aside == ([] if again else ["evt_other_mode"])
+        assert found.unfilled == ["evt_unreadable"]
+        assert "1 events could not be read" in told(ledger)["error"]
+
+    assert gaps(ledger) == [["evt_andi"]]
+    assert (told(ledger)["missing"], told(ledger)["filled"]) == (3, 1)
+
+
+def test_what_another_account_lists_is_not_recorded(ledger: Ledger) -> None:
+    now = int(ledger.clock.now().timestamp())
+    record(ledger, made("own", now - 600))
+    foreign = page(made("foreign_1", now - 500), made("foreign_2", now - 700))
+
+    with answering(foreign) as api, pytest.raises(AccountMismatch, match="of another account"):
+        compare(ledger, api)
+
+    with ledger.pool.connection() as connection:
+        assert Log(connection).last_position() == 1
+    assert "another account" in told(ledger)["error"]
+
+
+def test_the_account_of_the_key_is_asked_where_one_is_set(
+    ledger: Ledger,
+) -> None:
+    ledger.settings = replace(ledger.settings, stripe_account="acct_own")
+    foreign = {"object": "account", "id": "acct_foreign"}
+    with answering(foreign) as api, pytest.raises(AccountMismatch, match="of the account acct_f"):
+        compare(ledger, api)
+    with answering({"object": "account", "id": "acct_own"}, page()) as api:
+        assert compare(ledger, api).listed == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\xff", b"[]", b"nonsense", {"data": 5}, {"data": [{"id": "evt_1", "created": 10**17}]},
+        {"data": [], "has_more": True}, b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_list_is_said_and_noted(ledger: Ledger, answer: Any) -> None:
+    with answering(answer) as api, pytest.raises(StripeUnavailable):
+        compare(ledger, api)
+
+    assert told(ledger)["error"]
+
+
 def test_since_can_be_said(ledger: Ledger, stripe: Simulator) -> None:
     found = compared(ledger, stripe, since=utc(stripe.now) - timedelta(hours=1))
 
-    assert (found.listed, found.filled) == (0, ())
+    assert (found.listed, found.filled) == (0, [])
 
 
 def test_without_a_key_nothing_is_asked(ledger: Ledger) -> None:

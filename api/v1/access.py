@@ -18,6 +18,7 @@ from api.v1.lists import AFTER_POSITION
 from ledger import tokens
 from ledger.application import Ledger
 from ledger.errors import LedgerUnknown
+from ledger.log import Log
 from ledger.log.log import prepare
 
 WAIT_SECONDS_MAX = 5.0
@@ -80,6 +81,12 @@ def _wait_for(ledger: Ledger, asked: str) -> None:
     """
     if not re.fullmatch(r"\d{1,18}", asked):
         raise ApiError(400, "parameter_invalid", f"`{AFTER_POSITION}`: not a position of the log.")
+    with ledger.pool.connection() as connection:
+        last = Log(connection).last_position()
+    if int(asked) > last:
+        raise ApiError(
+            400, "parameter_invalid", f"`{AFTER_POSITION}` {asked} is past the log's end, {last}."
+        )
     give_up_at = time.monotonic() + WAIT_SECONDS_MAX
     while True:
         with ledger.pool.connection() as connection:

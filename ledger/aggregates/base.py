@@ -18,7 +18,7 @@ from eventsourcing.domain import DomainEvent
 
 from ledger.stripe_objects.fields import nested, text
 from ledger.stripe_objects.order import Fact, Settled, settle
-from ledger.stripe_objects.references import customer_named, kind_of, subscription_named
+from ledger.stripe_objects.references import customer_named, kind_of, object_key, subscription_named
 
 OwnerRule = Literal[
     "subscription, else customer, else account", "customer, else account", "account"
@@ -115,25 +115,27 @@ class ObjectState:
 def fold_objects(
     facts: Iterable[StripeFact], until: datetime | None = None
 ) -> dict[str, ObjectState]:
-    """Return the last state of each object these facts are about, whatever their order.
+    """Return the last state of each object these facts are about, by its key, whatever their order.
 
     With `until` it is the state then; later facts only help to tell what came last in a second.
     """
     seconds: dict[str, dict[datetime, dict[str, Fact]]] = defaultdict(lambda: defaultdict(dict))
-    kinds: dict[str, str] = {}
+    named: dict[str, tuple[str, str]] = {}
     for fact in facts:
         if not fact.has_state or is_set_aside(fact.data):
             continue
         if fact.object_id is None or fact.stripe_event_id is None:
             continue
-        kinds[fact.object_id] = kind_of(fact.snapshot)
-        seconds[fact.object_id][fact.occurred_at][fact.stripe_event_id] = as_order_fact(
+        kind = kind_of(fact.snapshot)
+        key = object_key(kind, fact.object_id)
+        named[key] = (fact.object_id, kind)
+        seconds[key][fact.occurred_at][fact.stripe_event_id] = as_order_fact(
             fact.stripe_event_id, fact.data
         )
     return {
-        object_id: state
-        for object_id, by_second in seconds.items()
-        if (state := _last_state(object_id, kinds[object_id], by_second, until)) is not None
+        key: state
+        for key, by_second in seconds.items()
+        if (state := _last_state(*named[key], by_second, until)) is not None
     }
 
 

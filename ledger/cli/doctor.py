@@ -56,6 +56,8 @@ def _completeness(known: dict[str, Any] | None, ledger: str) -> str:
             f"Whether every event arrived is not known: {how}, a restricted key that may read"
             " events, lets the log be compared with Stripe's own list."
         )
+    if known["complete_until"] is None:
+        return "The log could not be compared with Stripe's own list yet."
     return (
         f"Complete from {utc(known['complete_from']):%F %T} to {utc(known['complete_until']):%F %T}"
         f" UTC by Stripe's own list; {known['filled']} events had to be fetched."

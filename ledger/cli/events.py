@@ -13,6 +13,7 @@ from ledger.application import Ledger
 from ledger.causes import Causes, causes_of
 from ledger.cli.context import ID, Context, json_option, say_json, say_table
 from ledger.errors import RequestInvalid
+from ledger.files import replacing
 from ledger.log import Log, RecordedEvent
 from ledger.log.evidence import write_evidence
 from ledger.log.log import prepare
@@ -65,7 +66,9 @@ def events(
     as_json: bool,
 ) -> None:
     """Show the log, newest first; or the chain of causes around one event; or export events."""
-    if causes and (stream or customer or type_ or stripe_event_id or export_to):
+    if causes and (
+        stream or customer or type_ or stripe_event_id or export_to or as_of or known_at
+    ):
         raise RequestInvalid(
             "--causes is about one event; it takes no filters and exports nothing."
         )
@@ -127,7 +130,7 @@ def _export(
         if not has_more:
             break
         before = found[-1].position
-    with to.open("w") as out:
+    with replacing(to) as out:
         written = write_evidence(connection, positions, ledger.name, out)
     if as_json:
         say_json({"exported": written, "file": str(to)})
@@ -184,7 +187,8 @@ def show(
 
 def _when(moment: Moment) -> str:
     told = f", as it was at {moment.as_of:%F %T} UTC" if moment.as_of else ""
-    return told + (f", as known at position {moment.known_at}" if moment.is_past else "")
+    known = moment.known_at is not None
+    return told + (f", as known at position {moment.known_at}" if known else "")
 
 
 @click.command()
@@ -198,6 +202,8 @@ def diff(context: Context, stream: str, from_: int, to: int | None, as_json: boo
     with context.ledger() as ledger, ledger.pool.connection() as connection:
         prepare(connection)
         until = Log(connection).last_position() if to is None else to
+        if from_ > until:
+            raise RequestInvalid(f"--from {from_} is after {until}, where the changes end.")
         changed = list(changes_between(connection, stream, from_, until))
     if as_json:
         say_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -41,7 +42,10 @@ def rebuild(
     They are read as before until the new ones are complete and have been compared with them.
     With --check exits 1 if they differ. A rebuild that was killed goes on where it was.
     """
+    if rollback and (check or only_plan):
+        raise RequestInvalid("--rollback goes back at once: it takes neither --check nor --plan.")
     chosen = _chosen(names, every=every)
+    plans: list[dict[str, Any]] = []
     done: list[Rebuilt] = []
     with context.ledger(writes=True) as ledger:
         if rollback:
@@ -63,11 +67,18 @@ def rebuild(
                     ),
                     err=True,
                 )
+            plans.append(
+                {
+                    "projection": projection.name,
+                    **asdict(planned),
+                    "needed_bytes": planned.needed_bytes,
+                }
+            )
             if only_plan:
                 continue
             done.append(_run(work, check=check, quiet=as_json))
     if as_json:
-        say_json([asdict(one) for one in done])
+        say_json(plans if only_plan else [asdict(one) for one in done])
     else:
         for one in done:
             _tell(one)
@@ -83,7 +94,7 @@ def _chosen(names: tuple[str, ...], *, every: bool) -> list[type[Projection]]:
     unknown = [name for name in names if name not in BY_NAME]
     if unknown:
         raise RequestInvalid(f"There is no {unknown[0]!r}; there are: {', '.join(BY_NAME)}.")
-    return [BY_NAME[name] for name in names] if names else list(PROJECTIONS)
+    return [BY_NAME[name] for name in dict.fromkeys(names)] if names else list(PROJECTIONS)
 
 
 def _run(work: Rebuild, *, check: bool, quiet: bool) -> Rebuilt:

@@ -7,7 +7,7 @@ import click
 from ledger.cli.context import Context, json_option, say_json
 from ledger.cli.progress import Bar
 from ledger.completeness import api_of, compare
-from ledger.moments import moment_of
+from ledger.moments import instant_of
 
 
 @click.command()
@@ -21,10 +21,7 @@ def reconcile(context: Context, since: str | None, as_json: bool) -> None:
     """
     bar = Bar("seconds of history", quiet=as_json)
     with context.ledger(writes=True) as ledger:
-        start = None
-        if since is not None:
-            with ledger.pool.connection() as connection:
-                start = moment_of(connection, since, None, ledger.clock.now()).as_of
+        start = None if since is None else instant_of(since, "since", ledger.clock.now())
         try:
             found = compare(ledger, api_of(ledger), since=start, progress=bar)
         finally:
@@ -36,19 +33,23 @@ def reconcile(context: Context, since: str | None, as_json: bool) -> None:
                 "until": found.until,
                 "listed": found.listed,
                 "in_flight": found.in_flight,
-                "filled": list(found.filled),
-                "unfilled": list(found.unfilled),
+                "missing": found.missing,
+                "filled": sorted(found.filled),
+                "aside": sorted(found.aside),
+                "unfilled": sorted(found.unfilled),
             }
         )
     else:
         click.echo(f"Stripe lists {found.listed} events since {found.since:%F %T} UTC.")
         if found.filled:
             click.secho(f"{len(found.filled)} had never arrived; they are in the log now.")
-        else:
+        elif not (found.missing or found.unfilled or found.in_flight):
             click.secho("Every one of them is in the log.", fg="green")
+        if found.aside:
+            click.echo(f"{len(found.aside)} are of the other mode; they are in no view.")
         if found.in_flight:
             click.echo(f"{found.in_flight} are so young that they may still be on their way.")
-        for id_ in found.unfilled:
+        for id_ in sorted(found.unfilled):
             click.secho(f"{id_} could not be read; it is kept, encrypted.", fg="red")
     if found.unfilled:
         raise click.exceptions.Exit(1)

@@ -35,7 +35,7 @@ def verify(
 
     With a FILE of `ledger events --export` prove that instead: it needs no ledger and no key.
     """
-    kept = read_export(against) if against else []
+    kept = read_export(against) if against else None
     if file is not None:
         if export_to:
             raise RequestInvalid("--export writes the seals of the log; a FILE has its own.")
@@ -54,7 +54,7 @@ def verify(
                 if shown is not None and total:
                     shown.update(done * 1000 // total - shown.pos)
 
-            found = verify_log(connection, kept, progress)
+            found = verify_log(connection, kept or (), progress)
         exported = export(connection, export_to) if export_to else None
     if as_json:
         say_json(
@@ -65,6 +65,7 @@ def verify(
                 "unsealed": found.unsealed,
                 "head": found.head,
                 "findings": [_as_json(one) for one in found.findings],
+                "against": None if kept is None else len(kept),
                 "exported": exported,
             }
         )
@@ -76,7 +77,7 @@ def verify(
 
 def _tell(
     found: Verification,
-    kept: list[dict[str, Any]],
+    kept: list[dict[str, Any]] | None,
     exported: int | None,
     export_to: Path | None,
 ) -> None:
@@ -89,6 +90,8 @@ def _tell(
         click.echo("The log is empty: there is nothing to verify yet.")
     if found.is_clean and kept:
         click.echo(f"All {len(kept)} exported seals are those of this log.")
+    if kept == []:
+        click.echo("The export holds no seals: it says nothing about this log.")
     if found.unsealed:
         click.echo(
             f"Not sealed yet: {found.sealed_to + 1} to {found.last_position} "
@@ -98,7 +101,7 @@ def _tell(
         click.echo(f"{exported} seals written to {export_to}; keep them on another machine.")
 
 
-def _verify_file(file: Path, kept: list[dict[str, Any]], *, as_json: bool) -> None:
+def _verify_file(file: Path, kept: list[dict[str, Any]] | None, *, as_json: bool) -> None:
     found = check_evidence(file, kept)
     if as_json:
         say_json(
@@ -107,6 +110,7 @@ def _verify_file(file: Path, kept: list[dict[str, Any]], *, as_json: bool) -> No
                 "events": found.events,
                 "blocks": found.blocks,
                 "findings": [_as_json(one) for one in found.findings],
+                "against": None if kept is None else len(kept),
             }
         )
     else:
@@ -119,7 +123,7 @@ def _verify_file(file: Path, kept: list[dict[str, Any]], *, as_json: bool) -> No
             )
             click.echo(
                 "The blocks are those of the seals exported earlier."
-                if kept
+                if kept is not None
                 else "Whether the seals are the ledger's own, only seals exported earlier can prove"
                 " (--against)."
             )

@@ -3,14 +3,16 @@
 JSON lines. An `event` line holds exactly what the hash of an event covers, with the SHA-256 of the
 encrypted part in place of that part; a `seal` line holds a block with the hashes of its events.
 Whoever has the file can check each event against its block, and the blocks' hashes against seals
-that were exported earlier, without the ledger and without any key.
+that were exported earlier, without the ledger and without any key. The first line is not sealed:
+a file proves what its events are, not that nothing was left out of it.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +33,49 @@ _ENVELOPE = (
     "occurred_at_us", "recorded_at_us", "correlation_id", "causation_id",
 )  # fmt: skip
 _encode = msgspec.json.Encoder().encode
+
+
+class _Event(msgspec.Struct, forbid_unknown_fields=True):
+    """An event as its hash covers it: the envelope, the text of its body, the hash of its box."""
+
+    position: int
+    stream: str
+    version: int
+    topic: str
+    customer_id: str | None
+    object_id: str | None
+    stripe_event_id: str | None
+    occurred_at_us: int
+    recorded_at_us: int
+    correlation_id: str | None
+    causation_id: str | None
+    data: str
+    personal_sha256: str | None
+
+    @property
+    def leaf(self) -> bytes:
+        """The hash of the event, as `seals.leaf_of` makes it from the row."""
+        envelope = [getattr(self, name) for name in _ENVELOPE]
+        box = bytes.fromhex(self.personal_sha256) if self.personal_sha256 else b""
+        return sha256(_encode(envelope) + b"\x00" + self.data.encode() + b"\x00" + box).digest()
+
+
+class _Seal(msgspec.Struct, forbid_unknown_fields=True):
+    """A block: the hashes of its events, and the hash that chains it to the one before."""
+
+    block: int
+    first_position: int
+    last_position: int
+    previous: str
+    leaves: str
+    hash: str
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    """One or the other."""
+
+    event: _Event | msgspec.UnsetType = msgspec.UNSET
+    seal: _Seal | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True)
@@ -100,90 +145,96 @@ def _write_blocks(connection: Connection, positions: Sequence[int], out: Any) ->
 
 
 def _write(out: Any, value: dict[str, Any]) -> None:
-    out.write(json.dumps(value, ensure_ascii=False) + "\n")
+    out.write(_text(value) + "\n")
 
 
-def check_evidence(file: Path, against: Iterable[dict[str, Any]] = ()) -> Evidence:
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def check_evidence(file: Path, against: Sequence[dict[str, Any]] | None = None) -> Evidence:
     """Return what a file proves; `against` are seals exported earlier and kept elsewhere.
 
     Raises RequestInvalid for a file that is none of `write_evidence`'s.
     """
-    events: dict[int, bytes] = {}
-    seals: list[dict[str, Any]] = []
+    leaves: dict[int, bytes] = {}
+    seals: dict[int, _Seal] = {}
     findings: list[Finding] = []
     lines = _lines(file)
     header = next(lines, {})
     if header.get("format") != FORMAT:
         raise RequestInvalid(f"{file} is no evidence (its first line must be of {FORMAT!r}).")
     try:
-        for line in lines:
-            if "event" in line:
-                events[line["event"]["position"]] = _leaf(line["event"])
-            else:
-                seals.append(line["seal"])
-        for seal in seals:
-            findings += _against_block(seal, events)
-        covered = {
-            position
-            for seal in seals
-            for position in events
-            if seal["first_position"] <= position <= seal["last_position"]
-        }
-        findings += _against_kept(seals, against)
-    except (KeyError, TypeError, ValueError) as error:
+        for value in lines:
+            line = msgspec.convert(value, _Line)
+            event, seal = line.event, line.seal
+            if (event is msgspec.UNSET) == (seal is msgspec.UNSET):
+                raise RequestInvalid(f"{file} has a line that is not one event or one seal.")
+            if event is not msgspec.UNSET:
+                if event.position in leaves:
+                    findings.append(Finding("repeated", event.position, "there twice"))
+                leaves[event.position] = event.leaf
+            if seal is not msgspec.UNSET:
+                if seal.block in seals:
+                    findings.append(
+                        Finding("repeated", seal.first_position, f"block {seal.block} twice")
+                    )
+                seals[seal.block] = seal
+        findings += _against_blocks(list(seals.values()), leaves)
+    except (msgspec.ValidationError, ValueError) as error:
         raise RequestInvalid(f"{file} has a line that is none of evidence: {error}.") from error
-    findings += [
-        Finding("seal_missing", position, "no block of this file covers the event")
-        for position in sorted(events.keys() - covered)
-    ]
-    if len(events) != header.get("events"):
+    if against is not None:
+        findings += _against_kept(seals, against)
+    if len(leaves) != header.get("events"):
         findings.append(
-            Finding("events_missing", 0, f"{header.get('events')} announced, {len(events)} there")
+            Finding("events_missing", 0, f"{header.get('events')} announced, {len(leaves)} there")
         )
-    return Evidence(len(events), len(seals), tuple(findings))
+    return Evidence(len(leaves), len(seals), tuple(findings))
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines; what is not as `_write` writes it could be read in two ways."""
     try:
-        with file.open() as opened:
+        with file.open(encoding="utf-8") as opened:
             for number, line in enumerate(opened, 1):
                 value = json.loads(line)
                 if not isinstance(value, dict):
                     raise RequestInvalid(f"{file}, line {number}: not a JSON object.")
+                if _text(value) != line.rstrip("\n"):
+                    raise RequestInvalid(f"{file}, line {number}: not as the ledger wrote it.")
                 yield value
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RequestInvalid(f"{file} cannot be read as JSON lines: {error}.") from error
 
 
-def _leaf(event: dict[str, Any]) -> bytes:
-    """Return the hash of an event as `seals.leaf_of` makes it from the row."""
-    envelope = [event[name] for name in _ENVELOPE]
-    box = bytes.fromhex(event["personal_sha256"]) if event["personal_sha256"] else b""
-    text = event["data"].encode()
-    return sha256(_encode(envelope) + b"\x00" + text + b"\x00" + box).digest()
+def _against_blocks(seals: Sequence[_Seal], found: dict[int, bytes]) -> Iterator[Finding]:
+    """Find blocks that are not what their hash says, and events that are not in their block."""
+    positions = sorted(found)
+    covered: set[int] = set()
+    for seal in seals:
+        first, last = seal.first_position, seal.last_position
+        inside = positions[bisect_left(positions, first) : bisect_right(positions, last)]
+        covered.update(inside)
+        leaves = base64.b64decode(seal.leaves, validate=True)
+        made = block_hash(bytes.fromhex(seal.previous), first, last, leaves)
+        if made.hex() != seal.hash or len(leaves) != (last - first + 1) * LEAF_BYTES:
+            yield Finding("seal_broken", first, f"block {seal.block} is not what its hash says")
+            continue
+        for position in inside:
+            at = (position - first) * LEAF_BYTES
+            if leaves[at : at + LEAF_BYTES] != found[position]:
+                yield Finding("edited", position, "not what was sealed")
+    for position in positions:
+        if position not in covered:
+            yield Finding("seal_missing", position, "no block of this file covers the event")
 
 
-def _against_block(seal: dict[str, Any], events: dict[int, bytes]) -> Iterator[Finding]:
-    first, last = seal["first_position"], seal["last_position"]
-    leaves = base64.b64decode(seal["leaves"])
-    made = block_hash(bytes.fromhex(seal["previous"]), first, last, leaves)
-    if made.hex() != seal["hash"] or len(leaves) != (last - first + 1) * LEAF_BYTES:
-        yield Finding("seal_broken", first, f"block {seal['block']} is not what its hash says")
-        return
-    for position, leaf in events.items():
-        at = (position - first) * LEAF_BYTES
-        if first <= position <= last and leaves[at : at + LEAF_BYTES] != leaf:
-            yield Finding("edited", position, "not what was sealed")
-
-
-def _against_kept(
-    seals: Sequence[dict[str, Any]], kept: Iterable[dict[str, Any]]
-) -> Iterator[Finding]:
+def _against_kept(seals: dict[int, _Seal], kept: Sequence[dict[str, Any]]) -> Iterator[Finding]:
     known = {one["block"]: one["hash"] for one in kept}
-    for seal in seals if known else ():
-        if known.get(seal["block"]) != seal["hash"]:
+    for seal in seals.values():
+        if known.get(seal.block) != seal.hash:
             yield Finding(
                 "export_differs",
-                seal["first_position"],
-                f"block {seal['block']} is not among the seals exported earlier",
+                seal.first_position,
+                f"block {seal.block} is not among the seals exported earlier",
             )

@@ -19,6 +19,7 @@ import msgspec
 import psycopg
 
 from ledger.errors import RequestInvalid
+from ledger.files import replacing
 
 BLOCK_EVENTS = 10_000
 SEALING_LOCK = 1818518119
@@ -212,7 +213,7 @@ def _scalar(connection: Connection, query: str) -> int:
 def export(connection: Connection, file: Path) -> int:
     """Write the seals as JSON lines for safe keeping elsewhere; return how many."""
     count = 0
-    with file.open("w") as out:
+    with replacing(file) as out:
         for block, first, last, leaves, stored in _seals(connection):
             out.write(
                 json.dumps(
@@ -233,12 +234,14 @@ def export(connection: Connection, file: Path) -> int:
 def read_export(file: Path) -> list[dict[str, Any]]:
     """Read seals that `export` wrote; raise RequestInvalid for any other file."""
     try:
-        seals = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-        if all(map(_is_seal, seals)):
-            return seals  # none at all where nothing was sealed yet
-    except (OSError, ValueError) as error:
+        seals = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError, RecursionError) as error:
         raise RequestInvalid(f"{file} cannot be read as exported seals: {error}") from error
-    raise RequestInvalid(f"{file} holds no exported seals (JSON lines with `block` and `hash`).")
+    if not all(map(_is_seal, seals)):
+        raise RequestInvalid(
+            f"{file} holds no exported seals (JSON lines with `block` and `hash`)."
+        )
+    return seals  # none at all where nothing was sealed yet
 
 
 def _is_seal(one: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ledger.errors import LedgerError
+from ledger.stripe_objects.fields import LAST_SECOND
 
 PAGE_EVENTS = 100
 TIMEOUT_SECONDS = 10
@@ -51,9 +52,22 @@ class StripeApi:
             if not (isinstance(found, list) and all(map(_is_event, found))):
                 raise StripeUnavailable("Stripe's list of events has something else in it.")
             yield found
-            if not (page.get("has_more") and found):
+            if not page.get("has_more"):
                 return
+            if not found:
+                raise StripeUnavailable("Stripe's list of events ends before its end.")
             after = {"starting_after": found[-1]["id"]}
+
+    def account(self) -> str | None:
+        """Return the id of the account that the key is of, None if the key may not ask.
+
+        Raises StripeUnavailable.
+        """
+        try:
+            found = self._get("/v1/account").get("id")
+        except StripeRefused:
+            return None
+        return found if isinstance(found, str) else None
 
     def _get(self, path: str, **params: Any) -> dict[str, Any]:
         errors = self._errors
@@ -65,11 +79,17 @@ class StripeApi:
                 f"Stripe refuses STRIPE_API_KEY: {error.user_message or error}. A restricted key"
                 " with read access to events is enough."
             ) from error
-        except errors.StripeError as error:
+        except errors.InvalidRequestError as error:
+            raise StripeRefused(f"Stripe refuses {path}: {error.user_message or error}") from error
+        except (errors.StripeError, UnicodeDecodeError) as error:
+            told = getattr(error, "user_message", None) or type(error).__name__
+            raise StripeUnavailable(f"Stripe does not answer: {told}.") from error
+        try:
+            found = msgspec.json.decode(answer.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StripeUnavailable(
-                f"Stripe does not answer: {error.user_message or type(error).__name__}."
+                f"Stripe answered {path} with something else than JSON."
             ) from error
-        found = msgspec.json.decode(answer.body)
         if not isinstance(found, dict):
             raise StripeUnavailable(f"Stripe answered {path} with something else than an object.")
         return found
@@ -80,4 +100,5 @@ def _is_event(found: Any) -> bool:
         isinstance(found, dict)
         and isinstance(found.get("id"), str)
         and isinstance(found.get("created"), int)
+        and 0 <= found["created"] <= LAST_SECOND
     )

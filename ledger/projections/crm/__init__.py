@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ledger.log import RecordedEvent
+from ledger.projections import generations
 from ledger.projections.crm.bulk import derive_between, load
-from ledger.projections.crm.derive import derive, erase_linked
+from ledger.projections.crm.derive import derive, erase_linked, forget
 from ledger.projections.crm.facts import insert_facts, rows_of
 from ledger.projections.crm.settle import settle_touched, write_settled
 from ledger.projections.projection import Connection, Derivation, Projection
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from ledger.application import Ledger
 
 
+ERASED = "customer.erased"
+
+
 class Crm(Projection):
     """Who the customers are, what they have, what they paid and what happened to them."""
 
     name = "crm"
-    version = 2
+    version = 3
     package = __name__
     tables = ("facts", "objects", "links", "owners", "customers", "customer_search", "payments")
     loaded = ("facts", "objects", "links")
@@ -43,6 +47,9 @@ class Crm(Projection):
         insert_facts(connection, rows.facts, rows.links)
         write_settled(connection, settled)
         derive(connection, rows, self.ledger.keys, self._search_key)
+        if erased := [row.customer_id for row in rows.facts if row.type == ERASED]:
+            former = generations.former(self.ledger, Crm)
+            forget(connection, f"{former.schema}.customer_search", erased)
 
     def load(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
         """Write facts, settled, and what they say directly."""

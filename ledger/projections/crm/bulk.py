@@ -8,7 +8,7 @@ from ledger.database import wire
 from ledger.log import RecordedEvent
 from ledger.privacy.keys import KeyRing
 from ledger.projections.crm.derive import derive_customers, derive_owners
-from ledger.projections.crm.facts import Row, copy_facts, rows_of
+from ledger.projections.crm.facts import Row, Rows, copy_facts, rows_of
 from ledger.projections.crm.payments import make_payments, payments_between
 from ledger.projections.crm.settle import by_object, settle_object
 from ledger.projections.projection import Connection, Derivation
@@ -16,7 +16,7 @@ from ledger.projections.projection import Connection, Derivation
 _OBJECTS = (
     b"COPY objects (object_id, kind, customer_id, created, position) FROM STDIN (FORMAT binary)"
 )
-_LINKS = b"COPY links (from_id, to_id, relation) FROM STDIN (FORMAT binary)"
+_LINKS = b"COPY links (from_id, to_id, relation, position) FROM STDIN (FORMAT binary)"
 
 _EVERY_LINKED = """
 SELECT from_id FROM (
@@ -69,9 +69,7 @@ def load(connection: Connection, events: Sequence[RecordedEvent]) -> None:
     current = [settle_object(seconds, bodies) for seconds in by_object(rows.versions).values()]
     copy_facts(connection, rows.facts)
     wire.copy_in(connection, _OBJECTS, _objects(current))
-    wire.copy_in(
-        connection, _LINKS, ((a.encode(), b.encode(), c.encode()) for a, b, c in rows.links)
-    )
+    wire.copy_in(connection, _LINKS, _links(rows))
 
 
 def _objects(current: Iterable[Row]) -> Iterable[wire.Row]:
@@ -83,6 +81,11 @@ def _objects(current: Iterable[Row]) -> Iterable[wire.Row]:
             wire.bigint(row.created),
             wire.bigint(row.position),
         )
+
+
+def _links(rows: Rows) -> Iterable[wire.Row]:
+    for (source, target, relation), position in rows.links.items():
+        yield source.encode(), target.encode(), relation.encode(), wire.bigint(position)
 
 
 def derive_between(keys: KeyRing, search_key: bytes) -> Sequence[Derivation]:

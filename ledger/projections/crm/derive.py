@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from ledger.log import Log
 from ledger.privacy.keys import KeyRing, opened, subject_of, whole
@@ -33,24 +34,47 @@ SELECT object_id FROM waiting
 
 # The owner is the customer reached over the fewest links. Returns those whose owner changed, with
 # the one before: the statement still sees the rows as they were.
-_OWNERS = """
+_REACHED = """
 WITH RECURSIVE reached (origin, id, relation, distance) AS (
     SELECT id COLLATE "C", id COLLATE "C", '', 0 FROM unnest(%(ids)s::text[]) AS id
     UNION
     SELECT origin, l.to_id, l.relation, distance + 1 FROM reached
-    JOIN links AS l ON l.from_id = reached.id
+    JOIN links AS l ON l.from_id = reached.id AND l.position <= %(position)s
     WHERE reached.relation <> 'customer' AND distance < 6
-), changed AS (
-    INSERT INTO owners (object_id, customer_id)
+), nearest (object_id, customer_id) AS (
     SELECT DISTINCT ON (origin) origin, id FROM reached WHERE relation = 'customer'
     ORDER BY origin, distance, id
+)"""
+_OWNERS = f"""
+{_REACHED}, changed AS (
+    INSERT INTO owners (object_id, customer_id) SELECT * FROM nearest
     ON CONFLICT (object_id) DO UPDATE SET customer_id = EXCLUDED.customer_id
     WHERE owners.customer_id <> EXCLUDED.customer_id
     RETURNING object_id
 )
 SELECT changed.object_id, former.customer_id
 FROM changed LEFT JOIN owners AS former ON former.object_id = changed.object_id
+"""  # noqa: S608 — a constant of ours
+
+# What may have been these customers' by the links known then: who names them, and backward from
+# there whatever named no customer itself.
+_NEAR = """
+WITH RECURSIVE near (id, steps) AS (
+    SELECT from_id, 1 FROM links
+    WHERE to_id = ANY (%(customers)s) AND relation = 'customer' AND position <= %(position)s
+    UNION
+    SELECT l.from_id, steps + 1 FROM near
+    JOIN links AS l ON l.to_id = near.id AND l.position <= %(position)s
+    WHERE steps < 6 AND NOT EXISTS (
+        SELECT FROM links AS direct
+        WHERE direct.from_id = l.from_id AND direct.relation = 'customer'
+            AND direct.position <= %(position)s
+    )
+)
+SELECT DISTINCT id FROM near
 """
+_NEAREST = f"{_REACHED} SELECT object_id, customer_id FROM nearest"  # noqa: S608
+_END = 2**63 - 1  # after every position
 
 # The best of a customer's subscriptions says what they are; without any they are a lead. (Also
 # asked of the past, where the names mean what was known then.)
@@ -162,7 +186,18 @@ def derive_owners(
     connection: psycopg.Connection[tuple[Any, ...]], ids: Sequence[str]
 ) -> dict[str, str | None]:
     """Find the owners of these objects; return those that changed, with the owner before."""
-    return dict(connection.execute(_OWNERS, {"ids": list(ids)}).fetchall())
+    asked = {"ids": list(ids), "position": _END}
+    return dict(connection.execute(_OWNERS, asked).fetchall())
+
+
+def owned_then(
+    connection: psycopg.Connection[tuple[Any, ...]], customers: Sequence[str], position: int
+) -> dict[str, str]:
+    """Return what was traced to these customers when the log ended there: object → customer."""
+    bounds = {"customers": list(customers), "position": position}
+    near = [row[0] for row in connection.execute(_NEAR, bounds).fetchall()]
+    found = connection.execute(_NEAREST, {"ids": near, "position": position}).fetchall()
+    return {object_id: owner for object_id, owner in found if owner in customers}
 
 
 def derive_customers(
@@ -187,6 +222,18 @@ def erase_linked(
     late = connection.execute(_LATE, {"all": objects is None, "ids": list(objects or ())})
     if subjects := [row[0] for row in late.fetchall()]:
         connection.execute("SELECT erase_subjects(%s)", [subjects])
+
+
+def forget(
+    connection: psycopg.Connection[tuple[Any, ...]], table: str, customers: Sequence[str | None]
+) -> None:
+    """Remove erased customers' search terms from a table that nobody keeps up to date."""
+    there = connection.execute("SELECT to_regclass(%s)", [table]).fetchone()
+    if there and there[0]:
+        name = sql.Identifier(*table.split("."))
+        connection.execute(
+            sql.SQL("DELETE FROM {} WHERE customer_id = ANY(%s)").format(name), [list(customers)]
+        )
 
 
 def _index_for_search(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from ledger.errors import NotFound, RequestInvalid
 
@@ -26,6 +27,14 @@ WHERE f.object_id = %(key)s ORDER BY f.occurred_at, f.position
 """
 
 _CUSTOMER = """
+(
+    SELECT position, 'first told of: created' FROM timeline
+    WHERE customer_id = %(key)s AND NOT EXISTS (
+        SELECT FROM objects WHERE object_id = %(key)s AND kind = 'customer'
+    )
+    ORDER BY occurred_at, position LIMIT 1
+)
+UNION ALL
 SELECT o.position, 'the customer itself: currency, country, delinquent, created'
 FROM objects AS o WHERE o.object_id = %(key)s AND o.kind = 'customer'
 UNION ALL
@@ -82,17 +91,18 @@ FROM path AS p JOIN facts AS f ON f.object_id = p.id ORDER BY 1, 2
 _SEARCH = "SELECT contact_position, 'name, e-mail' FROM customers WHERE id = %(key)s"
 _FACT = "SELECT position, 'is this row' FROM facts WHERE position = %(key)s::bigint"
 
-_MODELS: Mapping[str, str] = {
-    "customers": _CUSTOMER,
-    "customer_search": _SEARCH,
-    "subscriptions": _OBJECT,
-    "invoices": _OBJECT,
-    "catalogue": _OBJECT,
-    "objects": _OBJECT,
-    "payments": _PAYMENT,
-    "owners": _OWNER,
-    "links": _OWNER,
-    "facts": _FACT,
+# By read model: what its rows are named by, and the events that one follows from.
+_MODELS: Mapping[str, tuple[str, str]] = {
+    "customers": ("id", _CUSTOMER),
+    "customer_search": ("customer_id", _SEARCH),
+    "subscriptions": ("id", _OBJECT),
+    "invoices": ("id", _OBJECT),
+    "catalogue": ("id", _OBJECT),
+    "objects": ("object_id", _OBJECT),
+    "payments": ("id", _PAYMENT),
+    "owners": ("object_id", _OWNER),
+    "links": ("from_id", _OWNER),
+    "facts": ("position", _FACT),
 }
 MODELS = tuple(_MODELS)
 
@@ -108,8 +118,11 @@ def explain(connection: Connection, model: str, key: str) -> Reasons:
         raise RequestInvalid(f"There is no read model {model!r}; there are: {', '.join(MODELS)}.")
     if model == "facts" and not (key.isdecimal() and len(key) < 19):
         raise RequestInvalid("A row of `facts` is named by its position.")
-    found = connection.execute(_MODELS[model].encode(), {"key": key}).fetchall()
-    reasons: Reasons = [(position, why) for position, why in found if position is not None]
-    if not reasons:
+    named_by, reasons = _MODELS[model]
+    there = sql.SQL("SELECT FROM {} WHERE {} = %(key)s LIMIT 1").format(
+        sql.Identifier(model), sql.Identifier(named_by)
+    )
+    if connection.execute(there, {"key": key}).rowcount == 0:
         raise NotFound(f"There is no row {key!r} in {model}.")
-    return reasons
+    found = connection.execute(reasons.encode(), {"key": key}).fetchall()
+    return [(position, why) for position, why in found if position is not None]

@@ -64,7 +64,7 @@ class Rows(msgspec.Struct):
     """What a batch of events says."""
 
     facts: list[Row] = []
-    links: set[tuple[str, str, str]] = set()  # from, to, relation
+    links: dict[tuple[str, str, str], int] = {}  # (from, to, relation): where it is told first
 
     @property
     def versions(self) -> Iterable[Row]:
@@ -103,7 +103,7 @@ def _add(rows: Rows, event: RecordedEvent, fact: type[StripeFact]) -> None:
     if fact.has_state:
         row.mark = OVERTAKEN  # until it is settled
     for relation, target in links_of(obj, nested(data, "previous_attributes")):
-        rows.links.add((key, target, relation))
+        rows.links.setdefault((key, target, relation), event.position)
 
 
 _FACTS = (
@@ -113,16 +113,19 @@ _FACTS = (
 
 
 def insert_facts(
-    connection: psycopg.Connection[tuple[Any, ...]], facts: Sequence[Row], links: Iterable[Any]
+    connection: psycopg.Connection[tuple[Any, ...]],
+    facts: Sequence[Row],
+    links: Mapping[tuple[str, str, str], int],
 ) -> None:
     """Write settled facts, and links between objects that are not known yet."""
     copy_facts(connection, facts)
     if linked := sorted(links):
         sources, targets, relations = zip(*linked, strict=True)
         connection.execute(
-            "INSERT INTO links (from_id, to_id, relation)"
-            " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
-            [list(sources), list(targets), list(relations)],
+            "INSERT INTO links (from_id, to_id, relation, position)"
+            " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[])"
+            " ON CONFLICT DO NOTHING",
+            [list(sources), list(targets), list(relations), [links[link] for link in linked]],
         )
 
 

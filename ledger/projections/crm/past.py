@@ -19,7 +19,7 @@ from ledger.errors import RequestInvalid
 from ledger.log import Log
 from ledger.moments import Moment
 from ledger.projections.crm import queries
-from ledger.projections.crm.derive import CUSTOMER_ROWS
+from ledger.projections.crm.derive import CUSTOMER_ROWS, owned_then
 from ledger.projections.crm.facts import OVERTAKEN, Row
 from ledger.projections.crm.queries import CUSTOMERS, Listing, Page
 from ledger.projections.crm.settle import by_object, settle_object
@@ -52,9 +52,15 @@ WHERE customer_id = ANY (%(ids)s) AND occurred_at <= %(until)s AND position <= %
     AND mark IS NOT NULL
 """
 
-_KNOWN_CUSTOMERS = """
-SELECT DISTINCT customer_id FROM facts
+# Of facts that name these customers, and of those about what was traced to them then.
+_TIMELINE_THEN = """
+SELECT customer_id, occurred_at FROM facts
 WHERE customer_id = ANY (%(ids)s) AND occurred_at <= %(until)s AND position <= %(position)s
+UNION ALL
+SELECT o.customer_id, f.occurred_at
+FROM unnest(%(owned)s::text[], %(owners)s::text[]) AS o (object_id, customer_id)
+JOIN facts AS f ON f.object_id = o.object_id AND f.customer_id IS NULL
+    AND f.occurred_at <= %(until)s AND f.position <= %(position)s
 """
 
 _CUSTOMERS_THEN = f"""
@@ -68,8 +74,7 @@ WITH current_objects AS (
 ), objects AS (
     SELECT id AS object_id, kind, customer_id, position FROM current_objects
 ), timeline AS (
-    SELECT customer_id, occurred_at FROM facts
-    WHERE customer_id = ANY (%(ids)s) AND occurred_at <= %(until)s AND position <= %(position)s
+    {_TIMELINE_THEN}
 )
 {CUSTOMER_ROWS}
 """  # noqa: S608 — a constant of ours
@@ -119,16 +124,29 @@ def _state(object_id: str, row: Row) -> queries.Row:
 
 def customers(connection: Connection, ids: Sequence[str], moment: Moment) -> dict[str, queries.Row]:
     """Return these customers as they were, as `customers` has them; who was unknown is absent."""
-    bounds = {"until": moment.until, "position": moment.position}
-    asked = connection.execute(_KNOWN_CUSTOMERS, {"ids": list(ids), **bounds}).fetchall()
-    known = [row[0] for row in asked]
+    owned = owned_then(connection, ids, moment.position)
+    asked = {
+        "ids": list(ids),
+        "until": moment.until,
+        "position": moment.position,
+        "owned": list(owned),
+        "owners": list(owned.values()),
+    }
+    known = [
+        row[0]
+        for row in connection.execute(
+            f"SELECT DISTINCT customer_id FROM ({_TIMELINE_THEN}) AS told",  # noqa: S608
+            asked,
+        ).fetchall()
+    ]
     if not known:
         return {}
-    objects = connection.execute(_OF_CUSTOMERS, {"ids": known, **bounds}).fetchall()
+    asked["ids"] = known
+    objects = connection.execute(_OF_CUSTOMERS, asked).fetchall()
     found = states(connection, [*known, *(row[0] for row in objects)], moment)
     told = [{k: v for k, v in row.items() if k != "occurred_at"} for row in found.values()]
     with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(_CUSTOMERS_THEN, {"ids": known, "states": Jsonb(told), **bounds})
+        cursor.execute(_CUSTOMERS_THEN, {**asked, "states": Jsonb(told)})
         return {row["id"]: row for row in cursor.fetchall()}
 
 
@@ -184,6 +202,7 @@ def page(
 def _rows(
     connection: Connection, listing: Listing, ids: Sequence[str], moment: Moment
 ) -> dict[str, queries.Row]:
+    queries.require_seen(connection, moment)
     if listing is CUSTOMERS:
         return customers(connection, ids, moment)
     kind = listing.source.removesuffix("s")

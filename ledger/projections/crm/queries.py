@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from ledger.errors import RequestInvalid
+from ledger.errors import RequestInvalid, ViewsBehind
 from ledger.log import Log
 from ledger.moments import Moment
 from ledger.privacy.keys import KeyRing, opened, subject_of, whole
-from ledger.projections.crm.derive import search_hash
+from ledger.projections.crm.derive import owned_then, search_hash
 from ledger.projections.crm.sentences import sentence_for
 from ledger.stripe_objects.contacts import Contact, contact_of, normalised, words
 from ledger.stripe_objects.fields import nested
@@ -164,18 +164,27 @@ def search_filter(search_key: bytes, *, email: str | None, query: str | None) ->
     return search_hash(search_key, "word", found[0])
 
 
+def require_seen(connection: Connection, moment: Moment) -> None:
+    """Raise ViewsBehind if these views do not know yet what was known at that moment."""
+    seen = connection.execute("SELECT position FROM bookmarks WHERE projection = 'crm'").fetchone()
+    if moment.known_at is not None and seen is not None and seen[0] < moment.known_at:
+        raise ViewsBehind(
+            f"The views are at position {seen[0]}, not at {moment.known_at} yet; try again."
+        )
+
+
+_OWNED = "SELECT object_id FROM owners WHERE customer_id = %s"
 _STORY = """
-SELECT position, object_id, occurred_at, stripe_event_id, type FROM (
-    SELECT *, CASE WHEN type LIKE '%%.created' THEN 0 WHEN type LIKE '%%.deleted' THEN 2 ELSE 1 END
-        AS step
-    FROM timeline
-    WHERE customer_id = %(customer)s AND occurred_at <= %(until)s AND position <= %(known_at)s
-) AS lines
+WITH lines AS (
+    SELECT position, object_id, occurred_at, stripe_event_id, type, CASE
+        WHEN type LIKE '%%.created' THEN 0 WHEN type LIKE '%%.deleted' THEN 2 ELSE 1 END AS step
+    FROM facts
+    WHERE (customer_id = %(customer)s OR object_id = ANY (%(owned)s) AND customer_id IS NULL)
+        AND occurred_at <= %(until)s AND position <= %(known_at)s
+)
+SELECT position, object_id, occurred_at, stripe_event_id, type FROM lines
 WHERE %(after)s::bigint IS NULL OR (occurred_at, step, coalesce(stripe_event_id, '')) < (
-    SELECT occurred_at,
-        CASE WHEN type LIKE '%%.created' THEN 0 WHEN type LIKE '%%.deleted' THEN 2 ELSE 1 END,
-        coalesce(stripe_event_id, '')
-    FROM timeline WHERE position = %(after)s
+    SELECT occurred_at, step, coalesce(stripe_event_id, '') FROM lines WHERE position = %(after)s
 )
 ORDER BY occurred_at DESC, step DESC, coalesce(stripe_event_id, '') DESC LIMIT %(limit)s
 """
@@ -194,17 +203,23 @@ def story(
     `after` is the position of the last line already read. Within one second the order is:
     created first, deleted last, then by event id — the same however the events arrived.
     """
+    require_seen(connection, moment)
     if after is not None:
         in_it = connection.execute(
             "SELECT FROM timeline WHERE position = %s AND customer_id = %s", [after, customer_id]
         )
         if in_it.rowcount == 0:
             raise RequestInvalid(f"The cursor {after} is not in this customer's story.")
+    if moment.known_at is None:
+        owned = [row[0] for row in connection.execute(_OWNED, [customer_id]).fetchall()]
+    else:
+        owned = list(owned_then(connection, [customer_id], moment.position))
     with connection.cursor(row_factory=dict_row) as cursor:
         lines = cursor.execute(
             _STORY,
             {
                 "customer": customer_id,
+                "owned": owned,
                 "after": after,
                 "limit": limit + 1,
                 "until": moment.until,

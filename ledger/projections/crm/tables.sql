@@ -30,11 +30,13 @@ CREATE TABLE objects (
     position bigint NOT NULL
 ) WITH (fillfactor = 80);
 
--- Object names object: how an event finds its owner when it does not name one itself.
+-- Object names object: how an event finds its owner when it does not name one itself. `position`:
+-- of the first event recorded that told of it.
 CREATE TABLE links (
     from_id text COLLATE "C" NOT NULL,
     to_id text COLLATE "C" NOT NULL,
-    relation text NOT NULL
+    relation text NOT NULL,
+    position bigint NOT NULL
 );
 
 -- Step 3, derived: whose an object is, following links.

@@ -125,12 +125,7 @@ class Rebuild:
             planned = self.plan()
             planned.require_space(self._settings.home)
             with connection.transaction():  # what was noted of an earlier run is not true of this
-                connection.execute(
-                    "DELETE FROM rebuild_tasks WHERE run IN"
-                    " (SELECT run FROM rebuilds WHERE projection = %s)",
-                    [name],
-                )
-                connection.execute("DELETE FROM rebuilds WHERE projection = %s", [name])
+                _forget(connection, name)
             generations.make(owner, self._next, self._projection)
             run = secrets.token_hex(8)
             connection.execute(
@@ -256,12 +251,8 @@ class Rebuild:
                 done.swapped = True
             else:
                 generations.drop(owner, self._next)
-            owner.execute(
-                sql.SQL("DELETE FROM {} WHERE projection = %s").format(
-                    sql.Identifier(self._live.schema, "rebuilds")
-                ),
-                [name],
-            )
+            generations.on_path(owner, self._live)
+            _forget(owner, name)
 
     def _differences(self, owner: Connection) -> list[Difference]:
         with self._ledger.database.connect(self._next.search_path) as beside:
@@ -290,3 +281,12 @@ class Rebuild:
             self._next,
             generations.former(self._ledger, self._projection),
         )
+
+
+def _forget(connection: Connection, projection: str) -> None:
+    """Remove what was noted of a rebuild."""
+    connection.execute(
+        "DELETE FROM rebuild_tasks WHERE run IN (SELECT run FROM rebuilds WHERE projection = %s)",
+        [projection],
+    )
+    connection.execute("DELETE FROM rebuilds WHERE projection = %s", [projection])

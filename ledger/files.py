@@ -1,0 +1,38 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from ledger.errors import RequestInvalid
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[TextIO]:
+    """Write a file beside its place and put it there when it is whole; else what was there stays.
+
+    What is no ordinary file (a pipe, a terminal) is written to as it is. Raises RequestInvalid
+    where nothing can be written.
+    """
+    file = file.resolve()
+    if file.exists() and not file.is_file():
+        with file.open("w", encoding="utf-8") as out:
+            yield out
+        return
+    try:
+        draft, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    except OSError as error:
+        raise RequestInvalid(f"{file} cannot be written: {error.strerror}.") from error
+    try:
+        with os.fdopen(draft, "w", encoding="utf-8") as out:
+            yield out
+        Path(name).replace(file)
+    except OSError as error:
+        raise RequestInvalid(f"{file} cannot be written: {error.strerror}.") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
