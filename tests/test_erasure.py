@@ -20,6 +20,9 @@ from ledger.bootstrap import Installation
 from ledger.errors import NotFound
 from ledger.log import Log, NewEvent, RecordedEvent
 from ledger.privacy.box import seal_box
+from ledger.projections import Crm
+from ledger.projections.rebuild import Rebuild
+from ledger.settings import Settings
 from tests.conftest import empty_views
 from tests.facts import (
     T0,
@@ -311,6 +314,40 @@ def test_views_built_anew_after_an_erasure_are_the_same(ledger: Ledger) -> None:
     project(ledger, batch_events=3)
 
     assert views(ledger) == before
+
+
+class Newer(Crm):
+    """The CRM views, of a version to come: nothing to compare with."""
+
+    version = Crm.version + 1
+
+
+def test_a_rebuild_erases_what_turns_out_to_be_the_customers_when_it_is_read_not_before(
+    settings: Settings, ledger: Ledger
+) -> None:
+    record(ledger, event("payment_intent.succeeded", payment_intent("pi_guest")))
+    project(ledger)
+    erase(ledger)
+    record(ledger, event("charge.succeeded", guest_charge()))
+
+    Rebuild(settings, ledger, Newer, workers=0).run(swap=False)
+    assert keys_of(ledger) == {"ch_guest"}
+
+    Rebuild(settings, ledger, Newer, workers=0).run()
+    assert keys_of(ledger) == set()
+
+
+def test_former_tables_find_an_erased_customer_no_more(settings: Settings, ledger: Ledger) -> None:
+    record(ledger, *life_of_andi(), *life_of_budi())
+    project(ledger)
+    Rebuild(settings, ledger, Crm, workers=0).run()
+    former = f"former_crm_{ledger.schema}.customer_search"
+
+    erase(ledger)
+
+    with ledger.database.connect_as_owner() as connection:
+        left = connection.execute(f"SELECT DISTINCT customer_id FROM {former}").fetchall()
+    assert left == [("cus_budi",)]
 
 
 # --- what comes afterwards -----------------------------------------------------------------------

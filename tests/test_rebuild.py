@@ -16,9 +16,10 @@ import pytest
 from psycopg import sql
 
 from ledger.application import Ledger
+from ledger.bootstrap import installation
 from ledger.errors import NotMigrated, RequestInvalid
 from ledger.log import RecordedEvent
-from ledger.projections import Crm, Runner
+from ledger.projections import Crm, Runner, generations
 from ledger.projections.rebuild import Rebuild, Rebuilt
 from ledger.projections.rebuild.plan import DiskTooFull
 from ledger.projections.rebuild.versions import bring_to_version, roll_back
@@ -291,6 +292,61 @@ def test_an_event_that_cannot_be_read_is_passed_over_as_it_is_live(
     assert again == live
 
 
+def test_however_many_cannot_be_read_the_others_are(settings: Settings, ledger: Ledger) -> None:
+    for number, good in enumerate(many(15)):
+        record(ledger, event("customer.created", customer("cus_poison"), at=T0 + number), good)
+    Runner(ledger, [Squeamish]).catch_up()
+    live = rows(ledger)
+
+    done = Rebuild(settings, ledger, Squeamish, workers=0).run()
+
+    assert done.differences == []
+    again = rows(ledger)
+    assert len(again.pop("projection_faults")) == len(live.pop("projection_faults")) == 45
+    assert again == live
+
+
+class Solitary(Crm):
+    """Cannot read two facts about one invoice."""
+
+    def load(self, connection: Any, events: Sequence[RecordedEvent]) -> None:
+        if sum(one.object_id == "in_andi" for one in events) > 1:
+            raise ValueError("one is enough")
+        super().load(connection, events)
+
+
+def test_of_facts_that_cannot_be_read_together_the_first_are_kept(
+    settings: Settings, ledger: Ledger
+) -> None:
+    record(ledger, *(event("invoice.updated", invoice(), at=T0 + n) for n in range(3)), *many(1))
+
+    Rebuild(settings, ledger, Solitary, workers=0).run()
+
+    with ledger.pool.connection() as connection:
+        faults = connection.execute("SELECT position FROM projection_faults ORDER BY 1").fetchall()
+        kept = connection.execute("SELECT position FROM facts ORDER BY 1").fetchall()
+    assert faults == [(2,), (3,)]
+    assert kept == [(1,), (4,), (5,), (6,)]
+
+
+def test_only_one_at_a_time_makes_or_swaps_generations(settings: Settings, ledger: Ledger) -> None:
+    record(ledger, *many(1))
+    rebuild(settings, ledger)
+
+    with (
+        ledger.database.connect_as_owner() as owner,
+        generations.alone(owner, ledger, Crm),
+    ):
+        for work in (
+            lambda: rebuild(settings, ledger),
+            lambda: roll_back(ledger, Crm),
+            lambda: bring_to_version(settings, ledger, Newer, None),
+        ):
+            with pytest.raises(generations.RebuildRunning, match="by another process"):
+                work()
+    roll_back(ledger, Crm)
+
+
 def test_too_little_space_is_said_before_anything_is_changed(
     settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -370,6 +426,36 @@ def test_a_killed_rebuild_goes_on_where_it_was(
     assert told["resumed"]
     assert rows(ledger) == live
     assert schemas(ledger) == {"former"}
+
+
+def test_a_rebuild_whose_database_crashes_goes_on_and_nothing_is_lost(tmp_path: Path) -> None:
+    program = Program({
+        "PATH": os.environ["PATH"], "LEDGER_HOME": str(tmp_path / "home"),
+        "LEDGER_MASTER_KEY": "dGVzdC1tYXN0ZXIta2V5LW9mLTMyLWJ5dGVzLWxvbmc=",
+    })  # fmt: skip
+    settings = Settings.from_env(program.environ)
+    with installation(settings) as opened:
+        record(opened.ledger(), *many(200))
+        project(opened.ledger())
+        live = rows(opened.ledger())
+
+    process = program.start("rebuild", "crm")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.strip() == "owners":  # what was loaded may not be on the disk yet
+            break
+    postmaster = tmp_path / "home" / "postgres" / "data" / "postmaster.pid"
+    os.kill(int(postmaster.read_text().split()[0]), signal.SIGKILL)
+    assert "Traceback" not in process.communicate()[1]
+    assert process.returncode == 1
+
+    again = program.run("rebuild", "crm", "--json")
+
+    assert again.returncode == 0, again.stderr
+    (told,) = json.loads(again.stdout)
+    assert (told["events"], told["resumed"], told["differences"]) == (600, True, [])
+    with installation(settings) as opened:
+        assert rows(opened.ledger()) == live
 
 
 # --- nothing outside ------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +26,8 @@ from ledger.simulator.http.forms import opened
 from ledger.simulator.http.parameters import accepted_by
 from ledger.simulator.http.routes import routes
 from ledger.simulator.http.webhooks import Webhooks
+from tests.facts import SECRET
+from tests.test_kills import eventually, serving
 from tests.test_simulator_delivery import Listener
 from tests.test_simulator_subscriptions import DAY, T0, Shop
 
@@ -414,24 +418,33 @@ def test_webhooks_are_sent_signed_to_the_endpoints_there_are(served: Served) -> 
     assert [(e.pending, e.undelivered) for e in created] == [(0, 0)] * 5
 
 
-def test_it_is_served_by_one_command_and_stops_when_told() -> None:
-    with Listener(busy=0) as listener:
-        webhook = ["--webhook", listener.url, "--secret", "whsec_x"]
-        serving = subprocess.Popen(
-            [sys.executable, "-m", "ledger.simulator", "--port", "0", *webhook],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert serving.stderr
+@contextmanager
+def program(webhook: str, secret: str) -> Iterator[tuple[str, list[str]]]:
+    """Run the simulator as a program; yield its address and what it said when it started."""
+    serving = subprocess.Popen(
+        [
+            sys.executable, "-m", "ledger.simulator", "--port", "0",
+            "--webhook", webhook, "--secret", secret,
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert serving.stderr
+    try:
         lines = [serving.stderr.readline() for _ in range(2)]
-        url = lines[-1].rpartition(" ")[2].strip()
-        client = StripeClient(KEY, base_addresses={"api": url})
-        customer = client.v1.customers.create({"email": "andi@example.test"})
+        yield lines[-1].rpartition(" ")[2].strip(), lines
+    finally:
         serving.terminate()
         with serving.stderr:
             assert "stopped" in serving.stderr.read()
-
     assert serving.wait(10) == 0
+
+
+def test_it_is_served_by_one_command_and_stops_when_told() -> None:
+    with Listener(busy=0) as listener, program(listener.url, "whsec_x") as (url, lines):
+        client = StripeClient(KEY, base_addresses={"api": url})
+        customer = client.v1.customers.create({"email": "andi@example.test"})
+
     assert "signed with whsec_x" in lines[0]
     assert [customer.id in body.decode() for body in listener.heard] == [True]
 
@@ -503,9 +516,9 @@ def command_line() -> str:
     return found
 
 
-def trigger(served: Served, event: str, home: Path) -> None:
+def trigger(url: str, event: str, home: Path) -> None:
     done = subprocess.run(
-        [command_line(), "trigger", event, "--api-base", served.url, "--api-key", KEY + "0" * 16],
+        [command_line(), "trigger", event, "--api-base", url, "--api-key", KEY + "0" * 16],
         capture_output=True,
         text=True,
         timeout=60,
@@ -514,14 +527,15 @@ def trigger(served: Served, event: str, home: Path) -> None:
     )
 
     assert "Trigger succeeded" in done.stdout, done.stdout + done.stderr
-    assert _ALIASES.get(event, event) in served.told(), served.told()
 
 
 @pytest.mark.parametrize("event", QUICK)
 def test_the_official_command_line_triggers_events(
     served: Served, event: str, tmp_path: Path
 ) -> None:
-    trigger(served, event, tmp_path)
+    trigger(served.url, event, tmp_path)
+
+    assert _ALIASES.get(event, event) in served.told(), served.told()
 
 
 @pytest.mark.long
@@ -529,4 +543,31 @@ def test_the_official_command_line_triggers_events(
 def test_the_official_command_line_triggers_every_event_of_billing(
     served: Served, event: str, tmp_path: Path
 ) -> None:
-    trigger(served, event, tmp_path)
+    trigger(served.url, event, tmp_path)
+
+    assert _ALIASES.get(event, event) in served.told(), served.told()
+
+
+def test_what_the_official_command_line_triggers_lands_in_the_ledger(tmp_path: Path) -> None:
+    command_line()
+    asked = (
+        "customer.subscription.created", "invoice.payment_failed", "customer.subscription.deleted",
+    )  # fmt: skip
+    with serving(tmp_path / "ledger") as ledger:
+        webhook = f"http://127.0.0.1:{ledger.port}/webhooks/stripe"
+
+        def told() -> dict[str, str]:
+            answer = json.loads(ledger.get("/v1/events?limit=100")[1])
+            return {one["stripe_event_id"]: one["stripe_type"] for one in answer["data"]}
+
+        with program(webhook, SECRET) as (url, _):
+            for event in asked:
+                trigger(url, event, tmp_path)
+            client = StripeClient(KEY, base_addresses={"api": url})
+            at_stripe = {one.id: one.type for one in client.v1.events.list({"limit": 100}).data}
+            assert eventually(lambda: told() == at_stripe, seconds=30), at_stripe
+
+        assert set(asked) <= set(at_stripe.values())
+        assert eventually(lambda: ledger.lag() == 0, seconds=30)
+        failed = json.loads(ledger.get("/v1/invoices?status=open")[1])["data"]
+        assert [one["last_failure"]["decline_code"] for one in failed] == ["generic_decline"]
