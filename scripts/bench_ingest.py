@@ -58,7 +58,7 @@ class Round:
     p99_ms: float
 
 
-class _Exchange:
+class Exchange:
     """A request on its way and what has come back of its answer."""
 
     def __init__(self) -> None:
@@ -67,6 +67,7 @@ class _Exchange:
 
     @property
     def is_complete(self) -> bool:
+        """Whether all of it has come."""
         head, found, rest = self.answer.partition(b"\r\n\r\n")
         if not found:
             return False
@@ -90,7 +91,7 @@ def run(target: Target, clients: int, requests: int) -> Round:
     for _ in range(clients):
         connection = socket.create_connection((HOST, target.port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector.register(connection, selectors.EVENT_READ, _Exchange())
+        selector.register(connection, selectors.EVENT_READ, Exchange())
     begun = time.perf_counter()
     live = 0
     for key in list(selector.get_map().values()):

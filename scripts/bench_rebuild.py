@@ -4,6 +4,7 @@
 (b) *rebuild*: `ledger rebuild crm` with two workers, up to the swap, comparison included;
 (c) *library*: eventsourcing's ProjectionRunner over its own PostgreSQL recorder, projecting 20,000
 of the same customers' events into a customers view, one commit per event as it does.
+Each size has a ledger of its own, made live by a rebuild before the one that is measured.
 All in one run on one PostgreSQL; figures are ratios.
 """
 
@@ -27,7 +28,7 @@ from bench_log import grow
 
 from ledger.bootstrap import installation
 from ledger.database import wire
-from ledger.projections import Crm
+from ledger.projections import Crm, generations
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
 
@@ -52,24 +53,22 @@ def main() -> None:
     """Fill, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--events", default="100000,1000000", help="sizes of the log, growing")
+    parser.add_argument("--events", default="100000,1000000", help="sizes of the log")
     parser.add_argument(
         "--rounds", type=int, default=1, help="rebuilds per size; the median counts"
     )
-    parser.add_argument("--home", type=Path, help="keep the ledger here and use what is there")
-    parser.add_argument("--database-url", help="another PostgreSQL than the embedded one")
+    parser.add_argument("--home", type=Path, help="keep the ledgers here and use what is there")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        environ = {
-            "LEDGER_HOME": str(chosen.home or folder),
-            "LEDGER_MASTER_KEY": "YmVuY2htYXJrcy1uZWVkLW5vLXNlY3JldC1rZXkhISE=",
-        }
-        if chosen.database_url:
-            environ["LEDGER_DATABASE_URL"] = chosen.database_url
-        settings = Settings.from_env(environ)
-        sizes = [int(size) for size in chosen.events.split(",")]
-        measured = [measure(settings, size, chosen.rounds) for size in sizes]
-        library = library_events_per_second(settings, LIBRARY_EVENTS)
+        homes = {
+            int(size): Settings.from_env({
+                "LEDGER_HOME": str((chosen.home or Path(folder)) / size),
+                "LEDGER_MASTER_KEY": "YmVuY2htYXJrcy1uZWVkLW5vLXNlY3JldC1rZXkhISE=",
+            })
+            for size in chosen.events.split(",")
+        }  # fmt: skip
+        measured = [measure(home, size, chosen.rounds) for size, home in homes.items()]
+        library = library_events_per_second(next(iter(homes.values())), LIBRARY_EVENTS)
     say(f"library's runner: {library:,.0f} events/s")
     first, last = measured[0], measured[-1]
     result = {
@@ -93,6 +92,9 @@ def measure(settings: Settings, size: int, rounds: int) -> Measured:
         with opened.database.connect_as_owner() as owner:
             owner.execute("CHECKPOINT")
             owner.execute(f"VACUUM ANALYZE {ledger.schema}.events")
+        with opened.database.connect(ledger.schema) as connection:
+            if not generations.has_rows_of(connection, generations.live(ledger), Crm):
+                Rebuild(settings, ledger, Crm, WORKERS).run()
         reading = read_all(settings, events)
         found = [rebuild(settings, ledger, events, reading) for _ in range(rounds)]
     one = sorted(found, key=lambda each: each.rebuild_per_s)[len(found) // 2]

@@ -178,9 +178,12 @@ def test_the_project_names_no_machine_and_no_registry() -> None:
         f"{path}: {word}"
         for path in ROOT.rglob("*")
         if path.is_file()
-        and not any(part.startswith(".") and part != ".ci" for part in path.relative_to(ROOT).parts)
-        and path.suffix in {".py", ".md", ".toml", ".lock", ".sql", ".sh", ""}
-        for word in ("pypi" + ".org", "python" + "hosted", "/wo" + "rk/")
+        and not any(
+            (part.startswith(".") and part != ".ci") or part == "node_modules"
+            for part in path.relative_to(ROOT).parts
+        )
+        and path.suffix in {".py", ".md", ".toml", ".lock", ".json", ".sql", ".sh", ""}
+        for word in ("pypi" + ".org", "python" + "hosted", "npm" + "js", "/wo" + "rk/")
         if word in path.read_text(errors="replace")
     ]
 

@@ -110,7 +110,7 @@ def _tell(one: Rebuilt) -> None:
     resumed = ", going on where an earlier run ended" if one.resumed else ""
     click.echo(f"{one.projection}: {how} from {one.events:,} events{resumed}.")
     if not one.compared:
-        click.echo("  Not compared: the tables before were of another version.")
+        click.echo("  Not compared: the tables before were empty or of another version.")
     elif not one.differences:
         click.secho("  Every row is as it was.", fg="green")
     for table in one.differences:

@@ -103,6 +103,21 @@ def version_of(connection: Connection, generation: Generation, name: str) -> int
     return row[0] if row else None
 
 
+def has_rows_of(
+    connection: Connection, generation: Generation, projection: type[Projection]
+) -> bool:
+    """Return whether something was projected there by this version."""
+    if version_of(connection, generation, projection.name) != projection.version:
+        return False
+    row = connection.execute(
+        sql.SQL("SELECT position > 0 FROM {}.bookmarks WHERE projection = %s").format(
+            sql.Identifier(generation.schema)
+        ),
+        [projection.name],
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def ensure_live(
     owner: Connection, schema: str, projections: Iterable[type[Projection]]
 ) -> list[str]:

@@ -98,6 +98,7 @@ class Rebuild:
         told = progress or (lambda *_: None)
         with ExitStack() as stack:
             owner = stack.enter_context(self._ledger.database.connect_as_owner())
+            work.be_patient(self._ledger.database, owner)
             stack.enter_context(generations.alone(owner, self._ledger, self._projection))
             run, target, parts, resumed = self._begin(owner)
             done = Rebuilt(self._projection.name, target, resumed)
@@ -229,8 +230,8 @@ class Rebuild:
         Live projecting stands still meanwhile, reading and recording do not.
         """
         name = self._projection.name
-        version = generations.version_of(owner, self._live, name)
-        if version == self._projection.version:
+        has_same = generations.has_rows_of(owner, self._live, self._projection)
+        if has_same:
             self._runner(self._live).catch_up()
         with owner.transaction():
             bookmarks = sql.Identifier(self._live.schema, "bookmarks")
@@ -239,7 +240,7 @@ class Rebuild:
                 [name],
             )
             self._runner(self._next).catch_up()
-            if version == self._projection.version:
+            if has_same:
                 told("comparing", done.events, done.events)
                 self._catch_up_live(owner)
                 done.compared = True
@@ -256,6 +257,7 @@ class Rebuild:
 
     def _differences(self, owner: Connection) -> list[Difference]:
         with self._ledger.database.connect(self._next.search_path) as beside:
+            work.be_patient(self._ledger.database, beside)
             return differences(
                 (owner, self._live.schema), (beside, self._next.schema), self._projection.tables
             )

@@ -17,6 +17,7 @@ import psycopg
 from ledger.application import Ledger, open_ledger
 from ledger.database import Database, open_database
 from ledger.log import RecordedEvent
+from ledger.processes import let_step_back, step_back
 from ledger.projections.generations import Generation, on_path
 from ledger.projections.projection import Projection
 from ledger.projections.rebuild import order
@@ -76,6 +77,7 @@ class Worker:
         elif task.kind == "make":
             with self._database.connect_as_owner() as connection:
                 connection.execute("SET maintenance_work_mem = '128MB'; SET work_mem = '64MB'")
+                be_patient(self._database, connection)
                 with connection.transaction():
                     on_path(connection, self._site.generation)
                     with self._noted(connection, task) as todo:
@@ -135,6 +137,7 @@ class Worker:
     def _connection(self) -> Iterator[Connection]:
         with self._database.connect(self._site.generation.search_path) as connection:
             connection.execute("SET synchronous_commit = off")  # what is lost is done again
+            be_patient(self._database, connection)
             yield connection
 
     @contextmanager
@@ -147,6 +150,12 @@ class Worker:
             yield noted.rowcount == 1
 
 
+def be_patient(database: Database, connection: Connection) -> None:
+    """Let deliveries go first in the database, too, where its processes are on this machine."""
+    if database.is_embedded:
+        let_step_back(connection.info.backend_pid)
+
+
 _worker: Worker | None = None
 
 
@@ -156,6 +165,7 @@ def start(site: Site) -> None:
     # What is decoded is dropped batch by batch and holds no cycles; looking for such again and
     # again among a million young hashes took as long as reading them.
     gc.disable()
+    step_back()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     database = open_database(site.settings)
     _worker = Worker(site, database, open_ledger(site.settings, database, site.ledger))
