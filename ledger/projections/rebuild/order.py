@@ -32,8 +32,6 @@ CREATE INDEX ON rebuild_order (first, position);
 ANALYZE rebuild_order;
 GRANT SELECT ON rebuild_order TO {role};
 """
-# Left to itself the planner reads the whole log for each part of it.
-_ALONG = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
 _READ = """
 COPY (
     SELECT o.first, e.position, e.version, e.occurred_at, e.recorded_at, e.object_id, e.stream,
@@ -62,7 +60,6 @@ def read(
 
     A batch ends with the object that fills it. The encrypted column is not read.
     """
-    connection.execute(_ALONG)
     batch: list[RecordedEvent] = []
     last = 0
     for row in wire.copy_out(connection, _READ.format(after=after, until=until).encode()):

@@ -25,6 +25,11 @@ from ledger.projections.runner import FAULTS_IN_A_ROW_MAX, NOT_OF_AN_EVENT, told
 from ledger.settings import Settings
 
 LOAD_EVENTS = 2000
+# A part is found by its keys. Left to itself the planner reads whole tables for each part.
+PART_BY_PART = (
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;"
+    " SET max_parallel_workers_per_gather = 0"
+)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -137,6 +142,7 @@ class Worker:
     def _connection(self) -> Iterator[Connection]:
         with self._database.connect(self._site.generation.search_path) as connection:
             connection.execute("SET synchronous_commit = off")  # what is lost is done again
+            connection.execute(PART_BY_PART)
             be_patient(self._database, connection)
             yield connection
 
