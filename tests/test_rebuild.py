@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from ledger.application import Ledger
 from ledger.bootstrap import installation
 from ledger.errors import NotMigrated, RequestInvalid
 from ledger.log import RecordedEvent
+from ledger.processes import PATIENT
 from ledger.projections import Crm, Runner, generations
 from ledger.projections.rebuild import Rebuild, Rebuilt
 from ledger.projections.rebuild.plan import DiskTooFull
@@ -214,6 +217,22 @@ def test_while_a_rebuild_runs_the_old_rows_are_read_and_what_comes_in_is_in_the_
     assert done.differences == []
     assert len(rows(ledger)["facts"]) == FACTS
     assert rebuild(settings, ledger).differences == []
+
+
+def test_its_processes_let_everybody_else_go_first(settings: Settings, ledger: Ledger) -> None:
+    record(ledger, *story())
+    seen: set[int] = set()
+
+    def look(*_: object) -> None:
+        for worker in active_children():
+            with suppress(OSError):
+                seen.add(os.getpriority(os.PRIO_PROCESS, worker.pid or 0))
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    rebuild(settings, ledger, progress=look)
+
+    assert before + PATIENT in seen
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_going_back_reads_the_former_rows_which_then_catch_up(
