@@ -19,7 +19,9 @@ from ledger.log import Log, NewEvent
 from ledger.log.evidence import FORMAT, check_evidence, write_evidence
 from ledger.log.log import prepare
 from ledger.log.seals import export, read_export, seal
+from ledger.moments import PRESENT
 from ledger.projections.crm.explain import MODELS, explain
+from ledger.streams import stream_at
 from tests.facts import (
     T0,
     charge,
@@ -128,6 +130,34 @@ def test_what_is_no_row_is_not_explained(
 ) -> None:
     with pytest.raises(error, match=detail):
         why(ledger, model, key)
+
+
+def test_a_customer_known_only_by_links_is_explained(ledger: Ledger) -> None:
+    refund = {"id": "re_1", "object": "refund", "charge": "ch_guest", "created": T0}
+    record(
+        ledger,
+        event("refund.created", refund, at=T0),
+        event("charge.succeeded", charge("ch_guest", of="cus_budi"), at=T0 + 5),
+    )
+    project(ledger)
+
+    reasons = why(ledger, "customers", "cus_budi")
+
+    assert reasons[1] == "first told of: created"
+    with pytest.raises(NotFound):
+        why(ledger, "subscriptions", "cus_budi")
+
+
+def test_a_coupon_and_a_plan_of_one_name_are_two_things(ledger: Ledger) -> None:
+    record(
+        ledger,
+        event("coupon.created", {"id": "GOLD", "object": "coupon", "percent_off": 10}),
+        event("plan.created", {"id": "GOLD", "object": "plan", "amount": 900}, at=T0 + 1),
+    )
+    with ledger.pool.connection() as connection:
+        found = stream_at(connection, "account", PRESENT).objects
+
+    assert [(one.kind, one.object_id) for one in found] == [("coupon", "GOLD"), ("plan", "GOLD")]
 
 
 def test_a_chain_of_causes_is_followed_both_ways(ledger: Ledger) -> None:
