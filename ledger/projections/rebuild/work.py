@@ -26,10 +26,7 @@ from ledger.settings import Settings
 
 LOAD_EVENTS = 2000
 # A part is found by its keys. Left to itself the planner reads whole tables for each part.
-PART_BY_PART = (
-    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;"
-    " SET max_parallel_workers_per_gather = 0"
-)
+PART_BY_PART = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -157,7 +154,13 @@ class Worker:
 
 
 def be_patient(database: Database, connection: Connection) -> None:
-    """Let deliveries go first in the database, too, where its processes are on this machine."""
+    """Let deliveries go first in the database, too, where its processes are on this machine.
+
+    Helpers of a backend would not step back with it: there are none.
+    """
+    connection.execute(
+        "SET max_parallel_workers_per_gather = 0; SET max_parallel_maintenance_workers = 0"
+    )
     if database.is_embedded:
         let_step_back(connection.info.backend_pid)
 
