@@ -35,6 +35,10 @@ class DemoUnheard(LedgerError):
     """The server did not take what the demo told."""
 
 
+class DemoMixed(LedgerError):
+    """The ledger holds another made-up business."""
+
+
 @dataclass(frozen=True)
 class Told:
     """How much was told: events of the story, of which the ledger had some already."""
@@ -54,7 +58,7 @@ class Demo:
 
     def tell_story(self, until: int, progress: Progress = lambda *_: None) -> Told:
         """Send what the ledger does not have of the first 24 months, and of the time after them
-        until then (unix seconds); raise DemoUnheard.
+        until then (unix seconds); raise DemoUnheard, or DemoMixed before anything is sent.
         """
         business = self._business
         span = max(business.end_of_story, until) - business.start
@@ -62,6 +66,8 @@ class Demo:
         events = sent = 0
         try:
             for chunk in _chunks(chain(business.story(), business.live(until))):
+                if not events:
+                    self._require_own(chunk)
                 events += len(chunk)
                 for delivery in self._unknown(chunk):
                     self._require_heard(sender)
@@ -104,6 +110,15 @@ class Demo:
             if event.id not in known:
                 made = delivery_of(self._business.simulator, event, endpoint)
                 yield replace(made, url=self._url, secret=self._secret)
+
+    def _require_own(self, first: list[Event]) -> None:
+        with self._ledger.pool.connection() as connection:
+            log = Log(connection)
+            if log.last_position() and not log.known(event.id for event in first):
+                raise DemoMixed(
+                    f"The ledger `{NAME}` holds another business, of another --seed. Tell that one"
+                    " again, or use another LEDGER_HOME for this one."
+                )
 
     def _require_heard(self, sender: Sender) -> None:
         refused = {status: n for status, n in sender.answers.items() if status != 200}

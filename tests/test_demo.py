@@ -12,8 +12,9 @@ import pytest
 
 from ledger.bootstrap import Installation
 from ledger.cli.demo import demo_token, open_demo
-from ledger.demo import NAME, Demo, DemoUnheard
+from ledger.demo import NAME, Demo, DemoMixed, DemoUnheard
 from tests.conftest import new_ledger
+from tests.facts import customer, event, record
 from tests.test_kills import Server, eventually
 
 TOLD_SECONDS_MAX = 120
@@ -58,4 +59,12 @@ def test_a_ledger_of_ones_own_is_not_taken_for_the_demos(installation: Installat
     assert open_demo(installation) is demo
     assert demo_token(installation) != demo_token(installation)
     with pytest.raises(DemoUnheard, match="Nobody listens"):
+        Demo(demo, "http://127.0.0.1:9/webhooks/stripe/demo", 0).tell_story(0)
+
+
+def test_two_businesses_are_not_mixed(installation: Installation) -> None:
+    demo = open_demo(installation)
+    record(demo, event("customer.created", customer("cus_of_another_business")))
+
+    with pytest.raises(DemoMixed, match="another --seed"):
         Demo(demo, "http://127.0.0.1:9/webhooks/stripe/demo", 0).tell_story(0)
