@@ -238,6 +238,14 @@ def test_what_another_account_lists_is_not_recorded(ledger: Ledger) -> None:
     assert "another account" in told(ledger)["error"]
 
 
+def test_what_a_connected_account_sent_is_no_sign_of_another_key(ledger: Ledger) -> None:
+    now = int(ledger.clock.now().timestamp())
+    record(ledger, made("connected", now - 600, account="acct_connected"))
+
+    with answering(page(made("own_1", now - 500), made("own_2", now - 700))) as api:
+        assert compare(ledger, api).filled == ["evt_own_1", "evt_own_2"]
+
+
 def test_the_account_of_the_key_is_asked_where_one_is_set(
     ledger: Ledger,
 ) -> None:
