@@ -77,7 +77,7 @@ def compare(
     since: datetime | None = None,
     progress: Progress = lambda *_: None,
 ) -> Comparison:
-    """Compare the log with Stripe's list from `since` on, by default from where the last ended.
+    """Compare the log with Stripe's list from where the last ended, or from before that: `since`.
 
     Fills what is missing and notes how far the log is complete. Raises what the API raises and
     AccountMismatch, noted as well; what was filled until then is filled.
@@ -86,11 +86,14 @@ def compare(
     with ledger.pool.connection() as connection:
         before = _last(connection)
         complete_until = before["complete_until"] if before else None
-        start = since or (complete_until - OVERLAP if complete_until else now - KEPT_BY_STRIPE)
+        start = complete_until - OVERLAP if complete_until else since or now - KEPT_BY_STRIPE
+        start = min(start, since or start)  # never leaving out what was not compared yet
         found = Comparison(max(start, now - KEPT_BY_STRIPE), now)
         try:
             _require_own_account(ledger, api)
             _compare(ledger, connection, api, found, progress)
+            if not found.listed:
+                _require_nothing_inside(connection, found.since, now - OVERLAP)
         except LedgerError as error:
             connection.execute(
                 "INSERT INTO completeness AS known (missing, filled, error) VALUES (%s, %s, %s)"

@@ -73,8 +73,10 @@ def moment_of(
     return Moment(instant, log.position_at(instant_of(known_at, "known_at", now)))
 
 
-def instant_of(text: str, name: str, now: datetime) -> datetime:
+def instant_of(text: str, name: str, now: datetime, *, day_begins: bool = False) -> datetime:
     """Return the past instant that is meant; a day means its end, today means now.
+
+    With `day_begins` a day means its beginning.
 
     Raises RequestInvalid naming `name` for what is none, or in the future.
     """
@@ -86,9 +88,12 @@ def instant_of(text: str, name: str, now: datetime) -> datetime:
             + (" or a position." if name == "known_at" else " or unix seconds (not milliseconds).")
         ) from error
     if not isinstance(found, datetime):
-        if found == now.date():
+        if day_begins:
+            found = datetime.combine(found, time.min, UTC)
+        elif found == now.date():
             return now
-        found = datetime.combine(found, time.max, UTC)
+        else:
+            found = datetime.combine(found, time.max, UTC)
     if found > now:
         raise RequestInvalid(f"`{name}` {text} is in the future; what will be is not recorded.")
     return found

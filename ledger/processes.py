@@ -27,6 +27,7 @@ WATCH_SECONDS = 0.2
 TEND_SECONDS = 1.0
 STOP_SECONDS = 20
 PATIENT = 15  # of 19: how far a process steps back
+AUTOGROUP_TRIES = 5
 HEALTHY_SECONDS = 10  # who ends sooner is started again less and less soon
 PAUSE_SECONDS_MAX = 5.0
 
@@ -179,8 +180,11 @@ def step_back() -> None:
     """
     os.setsid()
     os.nice(PATIENT)
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(PATIENT))
+    for _ in range(AUTOGROUP_TRIES):  # Linux takes only so many of these at a time
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(PATIENT))
+            return
+        time.sleep(0.1)
 
 
 def let_step_back(pid: int) -> None:

@@ -277,6 +277,19 @@ def test_since_can_be_said(ledger: Ledger, stripe: Simulator) -> None:
     assert (found.listed, found.filled) == (0, [])
 
 
+def test_since_leaves_nothing_out_that_was_not_compared_yet(
+    ledger: Ledger, stripe: Simulator
+) -> None:
+    compared(ledger, stripe)
+    stripe.customers.create(email="dewi@example.test")
+    pass_time(ledger, stripe, 5 * DAY)
+
+    found = compared(ledger, stripe, since=utc(stripe.now - DAY))
+
+    assert len(found.filled) == 1
+    assert told(ledger)["complete_from"] <= START
+
+
 def test_without_a_key_nothing_is_asked(ledger: Ledger) -> None:
     with pytest.raises(SettingsInvalid, match="STRIPE_API_KEY"):
         api_of(ledger)

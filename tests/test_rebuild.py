@@ -108,6 +108,29 @@ def test_a_task_that_is_done_twice_is_done_once(
     assert rows(ledger) == live
 
 
+def test_a_rebuild_that_failed_after_catching_up_goes_on_from_there(
+    settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.projections.rebuild.DERIVE_KEYS", 2)
+    record(ledger, *many(3))
+    project(ledger)
+    left = list(many(9))[9:]
+
+    def fail(stage: str, *_: float) -> None:
+        if stage == "analyzing":
+            record(ledger, *left)
+            left.clear()
+        if stage == "comparing":
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        Rebuild(settings, ledger, Crm, workers=0).run(fail)
+
+    done = Rebuild(settings, ledger, Crm, workers=0).run()
+    assert (done.resumed, done.differences, done.swapped) == (True, [], True)
+    assert len(rows(ledger)["facts"]) == 27
+
+
 def test_what_comes_in_between_the_last_steps_is_on_both_sides_of_the_comparison(
     settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

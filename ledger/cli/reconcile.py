@@ -11,7 +11,7 @@ from ledger.moments import instant_of
 
 
 @click.command()
-@click.option("--since", metavar="T", help="From when on; default: where the last one ended.")
+@click.option("--since", metavar="T", help="From when on, where that is before the last one's end.")
 @json_option
 @click.pass_obj
 def reconcile(context: Context, since: str | None, as_json: bool) -> None:
@@ -21,7 +21,8 @@ def reconcile(context: Context, since: str | None, as_json: bool) -> None:
     """
     bar = Bar("seconds of history", quiet=as_json)
     with context.ledger(writes=True) as ledger:
-        start = None if since is None else instant_of(since, "since", ledger.clock.now())
+        now = ledger.clock.now()
+        start = None if since is None else instant_of(since, "since", now, day_begins=True)
         try:
             found = compare(ledger, api_of(ledger), since=start, progress=bar)
         finally:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import psycopg
@@ -35,6 +35,10 @@ _ENVELOPE = (
 _encode = msgspec.json.Encoder().encode
 
 
+_Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+
+
 class _Event(msgspec.Struct, forbid_unknown_fields=True):
     """An event as its hash covers it: the envelope, the text of its body, the hash of its box."""
 
@@ -49,8 +53,8 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True):
     recorded_at_us: int
     correlation_id: str | None
     causation_id: str | None
-    data: str
-    personal_sha256: str | None
+    data: _Text
+    personal_sha256: _Hash | None
 
     @property
     def leaf(self) -> bytes:
@@ -66,9 +70,9 @@ class _Seal(msgspec.Struct, forbid_unknown_fields=True):
     block: int
     first_position: int
     last_position: int
-    previous: str
+    previous: _Hash
     leaves: str
-    hash: str
+    hash: _Hash
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):

@@ -63,6 +63,8 @@ JOIN facts AS f ON f.object_id = o.object_id AND f.customer_id IS NULL
     AND f.occurred_at <= %(until)s AND f.position <= %(position)s
 """
 
+_OWNED = "SELECT object_id, customer_id FROM owners WHERE customer_id = ANY (%s)"
+
 _CUSTOMERS_THEN = f"""
 WITH current_objects AS (
     SELECT * FROM jsonb_to_recordset(%(states)s) AS then_ (
@@ -124,7 +126,10 @@ def _state(object_id: str, row: Row) -> queries.Row:
 
 def customers(connection: Connection, ids: Sequence[str], moment: Moment) -> dict[str, queries.Row]:
     """Return these customers as they were, as `customers` has them; who was unknown is absent."""
-    owned = owned_then(connection, ids, moment.position)
+    if moment.known_at is None:
+        owned = dict(connection.execute(_OWNED, [list(ids)]).fetchall())
+    else:
+        owned = owned_then(connection, ids, moment.position)
     asked = {
         "ids": list(ids),
         "until": moment.until,

@@ -139,6 +139,11 @@ class Rebuild:
     def _make(self, site: Site, target: int, parts: int, told: Progress) -> None:
         """Do all tasks, stage by stage, those that are done already excepted."""
         with self._ledger.database.connect(self._next.search_path) as connection:
+            row = connection.execute(
+                "SELECT position FROM bookmarks WHERE projection = %s", [self._projection.name]
+            ).fetchone()
+            if row and row[0] >= target:
+                return  # all is done, and more may have been projected: the keys are others now
             noted = {
                 row[0]
                 for row in connection.execute(
