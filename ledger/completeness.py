@@ -8,7 +8,8 @@ an outage is covered whenever it ends; what is not there is recorded like a deli
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,13 +38,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 # Not listed for this account: what is thin, of the other mode or of a connected account.
-_INSIDE = """
-SELECT EXISTS (
-    SELECT FROM events
-    WHERE stripe_event_id IS NOT NULL AND occurred_at > %s AND occurred_at < %s
-        AND NOT data ? 'account'
-        AND NOT coalesce(data -> '_ledger' ?| ARRAY['set_aside', 'noted'], false)
-)
+_HELD = """
+SELECT DISTINCT occurred_at FROM events
+WHERE stripe_event_id IS NOT NULL AND occurred_at >= %s AND NOT data ? 'account'
+    AND NOT coalesce(data -> '_ledger' ?| ARRAY['set_aside', 'noted'], false)
+ORDER BY occurred_at
 """
 
 
@@ -93,7 +92,7 @@ def compare(
             _require_own_account(ledger, api)
             _compare(ledger, connection, api, found, progress)
             if not found.listed:
-                _require_nothing_inside(connection, found.since, now - OVERLAP)
+                _require_nothing_between(_held(connection, found.since), found.since, now - OVERLAP)
         except LedgerError as error:
             connection.execute(
                 "INSERT INTO completeness AS known (missing, filled, error) VALUES (%s, %s, %s)"
@@ -120,6 +119,7 @@ def _compare(
     """Compare page by page, newest first, and add to what was found."""
     since, now = found.since, found.until
     log = Log(connection)
+    held: list[datetime] | None = None
     for page in api.events(int(since.timestamp()), int(now.timestamp())):
         if not page:
             continue
@@ -128,8 +128,9 @@ def _compare(
         found.newest_at_stripe = found.newest_at_stripe or newest
         by_id = {event["id"]: event for event in page}
         missing = by_id.keys() - log.known(by_id)
-        if len(missing) == len(by_id):
-            _require_nothing_inside(connection, oldest, newest)
+        if len(missing) == len(by_id) and oldest < newest:
+            held = _held(connection, since) if held is None else held  # read once: it takes long
+            _require_nothing_between(held, oldest, newest)
         for id_, event in by_id.items():
             if id_ not in missing:
                 continue
@@ -157,13 +158,17 @@ def _require_own_account(ledger: Ledger, api: StripeApi) -> None:
         )
 
 
-def _require_nothing_inside(connection: Connection, oldest: datetime, newest: datetime) -> None:
+def _held(connection: Connection, since: datetime) -> list[datetime]:
+    """Return when what the log has of this account since then happened, in order."""
+    return [row[0] for row in connection.execute(_HELD, [since]).fetchall()]
+
+
+def _require_nothing_between(held: Sequence[datetime], oldest: datetime, newest: datetime) -> None:
     """Raise AccountMismatch if a page of which nothing is known has passed over what is known.
 
     Between its first and its last event a page lists all there are of the account.
     """
-    row = connection.execute(_INSIDE, [oldest, newest]).fetchone()
-    if row and row[0]:
+    if bisect_right(held, oldest) < bisect_left(held, newest):
         raise AccountMismatch(
             f"Of what STRIPE_API_KEY lists from {oldest:%F %T} to {newest:%F %T} UTC the log has"
             " nothing, and it has other events of that time: the key is of another account. They"

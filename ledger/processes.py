@@ -181,10 +181,14 @@ def step_back() -> None:
     os.setsid()
     os.nice(PATIENT)
     for _ in range(AUTOGROUP_TRIES):  # Linux takes only so many of these at a time
-        with suppress(OSError):
+        try:
             Path("/proc/self/autogroup").write_text(str(PATIENT))
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:  # there are no such groups here
             return
-        time.sleep(0.1)
+        else:
+            return
 
 
 def let_step_back(pid: int) -> None:

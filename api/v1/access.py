@@ -58,7 +58,8 @@ def reading() -> Iterator[Caller]:
     if (asked := request.args.get(AFTER_POSITION)) is not None:
         with ledger.pool.connection() as connection:
             _reader(connection, secret)
-        _wait_for(ledger, asked)
+            last = Log(connection).last_position()
+        _wait_for(ledger, asked, last)
     with ledger.pool.connection() as connection:
         prepare(connection)
         yield Caller(ledger, _reader(connection, secret), connection)
@@ -73,16 +74,14 @@ def _reader(connection: psycopg.Connection[tuple[Any, ...]], secret: str) -> tok
     return token
 
 
-def _wait_for(ledger: Ledger, asked: str) -> None:
+def _wait_for(ledger: Ledger, asked: str, last: int) -> None:
     """Return when the views have seen this position: who has just written can read it back.
 
     No connection is held meanwhile: a few who wait must not keep the others out. Raises ApiError
-    400 for what is no position, 503 if it takes too long.
+    400 for what is no position up to the `last` of the log, 503 if it takes too long.
     """
     if not re.fullmatch(r"\d{1,18}", asked):
         raise ApiError(400, "parameter_invalid", f"`{AFTER_POSITION}`: not a position of the log.")
-    with ledger.pool.connection() as connection:
-        last = Log(connection).last_position()
     if int(asked) > last:
         raise ApiError(
             400, "parameter_invalid", f"`{AFTER_POSITION}` {asked} is past the log's end, {last}."

@@ -28,10 +28,6 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 FORMAT = "billing-ledger evidence 1"
 BATCH = 500
-_ENVELOPE = (
-    "position", "stream", "version", "topic", "customer_id", "object_id", "stripe_event_id",
-    "occurred_at_us", "recorded_at_us", "correlation_id", "causation_id",
-)  # fmt: skip
 _encode = msgspec.json.Encoder().encode
 
 
@@ -62,6 +58,9 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True):
         envelope = [getattr(self, name) for name in _ENVELOPE]
         box = bytes.fromhex(self.personal_sha256) if self.personal_sha256 else b""
         return sha256(_encode(envelope) + b"\x00" + self.data.encode() + b"\x00" + box).digest()
+
+
+*_ENVELOPE, _, _ = _Event.__struct_fields__
 
 
 class _Seal(msgspec.Struct, forbid_unknown_fields=True):

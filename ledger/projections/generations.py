@@ -107,13 +107,12 @@ def has_rows_of(
     connection: Connection, generation: Generation, projection: type[Projection]
 ) -> bool:
     """Return whether something was projected there by this version."""
-    if version_of(connection, generation, projection.name) != projection.version:
-        return False
     row = connection.execute(
-        sql.SQL("SELECT position > 0 FROM {}.bookmarks WHERE projection = %s").format(
-            sql.Identifier(generation.schema)
-        ),
-        [projection.name],
+        sql.SQL(
+            "SELECT EXISTS (SELECT FROM {}.bookmarks"
+            " WHERE projection = %s AND version = %s AND position > 0)"
+        ).format(sql.Identifier(generation.schema)),
+        [projection.name, projection.version],
     ).fetchone()
     return bool(row and row[0])
 

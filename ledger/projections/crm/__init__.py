@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ledger.aggregates import Customer
 from ledger.log import RecordedEvent
 from ledger.projections import generations
 from ledger.projections.crm.bulk import derive_between, load
@@ -20,9 +21,6 @@ from ledger.projections.projection import Connection, Derivation, Projection
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
-
-
-ERASED = "customer.erased"
 
 
 class Crm(Projection):
@@ -47,9 +45,9 @@ class Crm(Projection):
         insert_facts(connection, rows.facts, rows.links)
         write_settled(connection, settled)
         derive(connection, rows, self.ledger.keys, self._search_key)
-        if erased := [row.customer_id for row in rows.facts if row.type == ERASED]:
-            former = generations.former(self.ledger, Crm)
-            forget(connection, f"{former.schema}.customer_search", erased)
+        topic = Customer.CustomerErased.TOPIC
+        if erased := [event.customer_id for event in events if event.topic == topic]:
+            forget(connection, generations.former(self.ledger, Crm).schema, erased)
 
     def load(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
         """Write facts, settled, and what they say directly."""

@@ -32,8 +32,7 @@ WITH RECURSIVE waiting (object_id) AS (
 SELECT object_id FROM waiting
 """
 
-# The owner is the customer reached over the fewest links. Returns those whose owner changed, with
-# the one before: the statement still sees the rows as they were.
+# The owner is the customer reached over the fewest links, of those known up to a position.
 _REACHED = """
 WITH RECURSIVE reached (origin, id, relation, distance) AS (
     SELECT id COLLATE "C", id COLLATE "C", '', 0 FROM unnest(%(ids)s::text[]) AS id
@@ -45,6 +44,8 @@ WITH RECURSIVE reached (origin, id, relation, distance) AS (
     SELECT DISTINCT ON (origin) origin, id FROM reached WHERE relation = 'customer'
     ORDER BY origin, distance, id
 )"""
+# Returns those whose owner changed, with the one before: the statement still sees the rows as they
+# were.
 _OWNERS = f"""
 {_REACHED}, changed AS (
     INSERT INTO owners (object_id, customer_id) SELECT * FROM nearest
@@ -225,14 +226,17 @@ def erase_linked(
 
 
 def forget(
-    connection: psycopg.Connection[tuple[Any, ...]], table: str, customers: Sequence[str | None]
+    connection: psycopg.Connection[tuple[Any, ...]], schema: str, customers: Sequence[str | None]
 ) -> None:
-    """Remove erased customers' search terms from a table that nobody keeps up to date."""
+    """Remove erased customers' search terms from a generation that nobody keeps up to date."""
+    table = sql.Identifier(schema, "customer_search").as_string(connection)
     there = connection.execute("SELECT to_regclass(%s)", [table]).fetchone()
     if there and there[0]:
-        name = sql.Identifier(*table.split("."))
         connection.execute(
-            sql.SQL("DELETE FROM {} WHERE customer_id = ANY(%s)").format(name), [list(customers)]
+            sql.SQL("DELETE FROM {} WHERE customer_id = ANY(%s)").format(
+                sql.Identifier(schema, "customer_search")
+            ),
+            [list(customers)],
         )
 
 

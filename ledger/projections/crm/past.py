@@ -161,6 +161,7 @@ def one(
     """Return one row of a view as it was, or None."""
     if not moment.is_past:
         return queries.one(connection, listing, own_id)
+    queries.require_seen(connection, moment)
     return _rows(connection, listing, [own_id], moment).get(own_id)
 
 
@@ -183,6 +184,7 @@ def page(
             connection, listing, limit=limit, starting_after=starting_after,
             ending_before=ending_before, **filters,
         )  # fmt: skip
+    queries.require_seen(connection, moment)
     wanted = {name: value for name, value in filters.items() if value is not None}
     if "found" in wanted:
         raise RequestInvalid("Names and addresses can be searched in the present only.")
@@ -207,7 +209,6 @@ def page(
 def _rows(
     connection: Connection, listing: Listing, ids: Sequence[str], moment: Moment
 ) -> dict[str, queries.Row]:
-    queries.require_seen(connection, moment)
     if listing is CUSTOMERS:
         return customers(connection, ids, moment)
     kind = listing.source.removesuffix("s")
