@@ -295,7 +295,11 @@ def test_a_line_that_could_be_read_in_two_ways_is_refused(ledger: Ledger, tmp_pa
         json.dumps({"event": event, "seal": json.loads(right[4])["seal"]}, ensure_ascii=False),
         json.dumps({"event": {**event, "data": {}}}, ensure_ascii=False),
         json.dumps({"event": {**event, "position": "2"}}, ensure_ascii=False),
-        json.dumps({"event": {**event, "personal_sha256": "no hex"}}, ensure_ascii=False),
+        *(
+            json.dumps({"event": {**event, "personal_sha256": box}}, ensure_ascii=False)
+            for box in ("no hex", "", "AB" * 32, "ab " * 32)
+        ),
+        json.dumps({"event": {**event, "data": event["data"] + "\x00"}}, ensure_ascii=False),
         "[" * 100_000,
     ):
         file.write_text("\n".join([right[0], line, *right[2:]]))

@@ -458,3 +458,36 @@ def test_changed_settings_count_from_the_next_start_on(
 
     assert ledger.settings.mode == "test"
     assert Shell(settings, ledger.name)("doctor", "--json").json["status"]["mode"] == "live"
+
+
+def test_what_a_rebuild_would_take_can_be_asked(settings: Settings, ledger: Ledger) -> None:
+    record(ledger, event("customer.created", customer()))
+    shell = Shell(settings, ledger.name)
+
+    (plan,) = json.loads(shell("rebuild", "crm", "crm", "--plan", "--json").out)
+
+    assert (plan["projection"], plan["target"]) == ("crm", 1)
+    assert plan["needed_bytes"] > 0
+    project(ledger)
+    (done,) = json.loads(shell("rebuild", "crm", "crm", "--json").out)
+    assert (done["swapped"], done["differences"]) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rebuild", "crm", "--rollback", "--check"], "neither --check nor --plan"),
+        (["diff", "cus_andi", "--from", "5", "--to", "2"], "--from 5 is after 2"),
+        (["events", "--causes", "1", "--as-of", "2026-01-01"], "takes no filters"),
+        (["show", "cus_andi", "--as-of", ""], "no instant"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(
+    settings: Settings, ledger: Ledger, words: list[str], said: str
+) -> None:
+    record(ledger, event("customer.created", customer()))
+
+    told = Shell(settings, ledger.name)(*words)
+
+    assert told.code == 1
+    assert said in told.err

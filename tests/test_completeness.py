@@ -238,6 +238,16 @@ def test_what_another_account_lists_is_not_recorded(ledger: Ledger) -> None:
     assert "another account" in told(ledger)["error"]
 
 
+def test_a_list_that_has_nothing_of_what_the_log_has_is_another_accounts(ledger: Ledger) -> None:
+    now = int(ledger.clock.now().timestamp())
+    record(ledger, made("own", now - 3 * 3600))
+
+    with answering(page()) as api, pytest.raises(AccountMismatch):
+        compare(ledger, api)
+
+    assert told(ledger)["complete_until"] is None
+
+
 def test_what_a_connected_account_sent_is_no_sign_of_another_key(ledger: Ledger) -> None:
     now = int(ledger.clock.now().timestamp())
     record(ledger, made("connected", now - 600, account="acct_connected"))

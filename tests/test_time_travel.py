@@ -18,7 +18,7 @@ from ledger.clock import SystemClock, utc
 from ledger.errors import NotFound, RequestInvalid
 from ledger.log import Log
 from ledger.log.log import prepare
-from ledger.moments import Moment, moment_of
+from ledger.moments import Moment, instant_of, moment_of
 from ledger.projections.crm import past, queries
 from ledger.streams import changes_between, stream_at
 from tests.conftest import empty
@@ -233,6 +233,8 @@ def test_moments_are_said_in_several_ways(ledger: Ledger) -> None:
         assert as_of("2026-03-31") == datetime(2026, 3, 31, 23, 59, 59, 999999, tzinfo=UTC)
         assert as_of(str(T0)) == utc(T0)
         assert as_of(f"{now:%Y%m%d}") == as_of(f"{now:%F}") == now
+        day = instant_of("2026-03-31", "since", now, day_begins=True)
+        assert day == datetime(2026, 3, 31, tzinfo=UTC)
         assert as_of("2026-W01-1") == datetime(2025, 12, 29, 23, 59, 59, 999999, tzinfo=UTC)
         for text in ("2026-01-01T07:00:00+07:00", "2026-01-01T07:00:00 07:00", "2026-01-01T00:00Z"):
             assert as_of(text) == utc(T0)
@@ -328,6 +330,9 @@ def test_a_tie_that_was_learnt_later_says_nothing_of_before(ledger: Ledger, ask:
     assert (code, then["created"], now["created"]) == (200, T0, T0)
     story = ask("customers/cus_budi/timeline", known_at=3)[1]["data"]
     assert [line["id"] for line in story] == [3, 2]
+    left = ask("customers/cus_budi/timeline", known_at=3, starting_after=3)[1]["data"]
+    assert [line["id"] for line in left] == [2]
+    assert ask("customers/cus_budi/timeline", known_at=3, starting_after=4)[0] == 400
     assert ask("customers/cus_budi/timeline", known_at=2)[0] == 404
     assert ask("customers/cus_citra", known_at=3)[0] == 404
     assert ask("customers/cus_citra", known_at=4)[0] == ask("customers/cus_citra")[0] == 200
