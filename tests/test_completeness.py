@@ -248,9 +248,15 @@ def test_a_list_that_has_nothing_of_what_the_log_has_is_another_accounts(ledger:
     assert told(ledger)["complete_until"] is None
 
 
-def test_what_a_connected_account_sent_is_no_sign_of_another_key(ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    "unlisted",
+    [{"account": "acct_connected"}, {"livemode": True}, {"data": {}}],
+    ids=["of a connected account", "of the other mode", "thin"],
+)
+def test_what_stripe_never_lists_is_no_sign_of_another_key(ledger: Ledger, unlisted: Json) -> None:
     now = int(ledger.clock.now().timestamp())
-    record(ledger, made("connected", now - 600, account="acct_connected"))
+    (receipt,) = record(ledger, made("unlisted", now - 600, **unlisted))
+    assert receipt.outcome in ("recorded", "set_aside")
 
     with answering(page(made("own_1", now - 500), made("own_2", now - 700))) as api:
         assert compare(ledger, api).filled == ["evt_own_1", "evt_own_2"]

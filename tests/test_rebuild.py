@@ -250,19 +250,29 @@ def test_while_a_rebuild_runs_the_old_rows_are_read_and_what_comes_in_is_in_the_
     assert rebuild(settings, ledger).differences == []
 
 
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+
+
 def test_its_processes_let_everybody_else_go_first(settings: Settings, ledger: Ledger) -> None:
     record(ledger, *story())
     seen: set[int] = set()
+    of_backends: set[int] = set()
 
     def look(*_: object) -> None:
         for worker in active_children():
             with suppress(OSError):
                 seen.add(os.getpriority(os.PRIO_PROCESS, worker.pid or 0))
+        with ledger.database.connect_as_owner() as connection:
+            for (backend,) in connection.execute(BACKENDS).fetchall():
+                with suppress(OSError):
+                    of_backends.add(os.getpriority(os.PRIO_PROCESS, backend))
 
     before = os.getpriority(os.PRIO_PROCESS, 0)
     rebuild(settings, ledger, progress=look)
 
     assert before + PATIENT in seen
+    if ledger.database.is_embedded:
+        assert before + PATIENT in of_backends
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
@@ -352,6 +362,26 @@ def test_an_event_that_cannot_be_read_is_passed_over_as_it_is_live(
     again = rows(ledger)
     assert len(again.pop("projection_faults")) == len(live.pop("projection_faults")) == unreadable
     assert again == live
+
+
+class Broken(Crm):
+    """Cannot read anything."""
+
+    def load(self, connection: Any, events: Sequence[RecordedEvent]) -> None:
+        raise ValueError("no event is to blame")
+
+
+def test_a_release_that_can_read_nothing_leaves_everything_as_it_was(
+    settings: Settings, ledger: Ledger
+) -> None:
+    record(ledger, *many(70))
+    project(ledger)
+    live = rows(ledger)
+
+    with pytest.raises(ValueError, match="no event is to blame"):
+        Rebuild(settings, ledger, Broken, workers=0).run()
+
+    assert rows(ledger) == live
 
 
 class Solitary(Crm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from ledger.application import Ledger
 from ledger.log import RecordedEvent
 from ledger.projections import Crm, Runner
 from tests.facts import customer, event, record
+from tests.test_kills import eventually
 
 
 class Squeamish(Crm):
@@ -78,3 +80,22 @@ def test_an_event_that_cannot_be_projected_is_noted_and_passed_over(
         faults = connection.execute("SELECT projection, position FROM projection_faults").fetchall()
     assert [row[0] for row in known] == sorted(set(names) - {"cus_poison"})
     assert faults == [("crm", poisoned + 1)]
+
+
+def test_who_waits_for_tables_that_are_swapped_goes_on_with_the_new_ones(ledger: Ledger) -> None:
+    record(ledger, event("customer.created", customer()))
+    bookmark = "DELETE FROM bookmarks WHERE projection = 'crm' RETURNING version, relations"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as pool, ledger.pool.connection() as connection:
+        with connection.transaction():  # a swap takes the row away and puts another in its place
+            row = connection.execute(bookmark).fetchone()
+            projected = pool.submit(Runner(ledger, [Crm]).catch_up)
+
+            def is_waiting() -> bool:
+                with ledger.database.connect_as_owner() as beside:
+                    found = beside.execute(waiting).fetchone()
+                return found is not None and found[0] > 0
+
+            assert eventually(is_waiting, seconds=20)
+            connection.execute("INSERT INTO bookmarks VALUES ('crm', 0, %s, %s)", row)
+        assert projected.result(timeout=20) == 1

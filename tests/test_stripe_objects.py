@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.stripe_objects import facts
-from ledger.stripe_objects.order import Fact, Settled, settle
+from ledger.stripe_objects.order import Fact, Settled, Trail, last_values, settle
 from ledger.stripe_objects.readers import READERS, view_of
 from ledger.stripe_objects.views import Invoice, Payment
 from tests.facts import API_VERSION, Json
@@ -893,3 +893,25 @@ def test_an_object_created_in_this_very_second_needs_no_state_before(
     state = settle(seed.sample(facts_, len(facts_)))
 
     assert state.winner.snapshot == steps[-1].snapshot or state.mark == "assumed"
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 4)).filter(lambda step: step[0] != step[1]),
+        min_size=1, max_size=5,
+    ),
+    seen=st.sets(st.integers(0, 4)),
+)  # fmt: skip
+def test_where_the_start_is_unknown_the_best_of_all_starts_counts(
+    steps: list[tuple[int, int]], seen: set[int]
+) -> None:
+    trail = Trail([*steps], {*seen})
+    starts = {value for step in steps for value in step} | seen
+    ends = [last_values(trail, start, start_unknown=False) for start in starts]
+    fewest = min(end.missing for end in ends)
+
+    found = last_values(trail, None, start_unknown=True)
+
+    assert found.missing == fewest
+    assert found.values == {value for end in ends if end.missing == fewest for value in end.values}

@@ -22,7 +22,17 @@ from ledger.moments import Moment, instant_of, moment_of
 from ledger.projections.crm import past, queries
 from ledger.streams import changes_between, stream_at
 from tests.conftest import empty
-from tests.facts import T0, charge, customer, event, invoice, project, record, subscription
+from tests.facts import (
+    T0,
+    charge,
+    customer,
+    event,
+    invoice,
+    payment_intent,
+    project,
+    record,
+    subscription,
+)
 from tests.test_convergence import story
 
 DAY = 86_400
@@ -336,6 +346,23 @@ def test_a_tie_that_was_learnt_later_says_nothing_of_before(ledger: Ledger, ask:
     assert ask("customers/cus_budi/timeline", known_at=2)[0] == 404
     assert ask("customers/cus_citra", known_at=3)[0] == 404
     assert ask("customers/cus_citra", known_at=4)[0] == ask("customers/cus_citra")[0] == 200
+
+
+def test_what_was_somebody_elses_then_is_in_their_story(ledger: Ledger, ask: Ask) -> None:
+    tried = charge("ch_guest", of=None, payment_intent="pi_guest")
+    record(
+        ledger,
+        event("charge.succeeded", tried, at=T0),
+        event("payment_intent.succeeded", payment_intent("pi_guest"), at=T0 + 1),
+        event("charge.updated", {**tried, "customer": "cus_budi"}, at=T0 + 2),
+    )
+    project(ledger)
+
+    def story(**at: int) -> list[int]:
+        return [one["id"] for one in ask("customers/cus_andi/timeline", **at)[1]["data"]]
+
+    assert story(known_at=2) == [2, 1]
+    assert story() == [2]
 
 
 @hypothesis_settings(
