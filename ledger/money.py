@@ -16,6 +16,11 @@ def decimals(currency: str) -> int:
     return 3 if code in THREE_DECIMAL else 2
 
 
+def is_currency(code: str) -> bool:
+    """Return whether this may be a currency's code, as Stripe spells it: three small letters."""
+    return len(code) == 3 and code.isascii() and code.isalpha() and code.islower()
+
+
 def written(amount_minor: int, currency: str) -> str:
     """Return an amount in minor units as people write it: `1,234.50 USD`."""
     places = decimals(currency)

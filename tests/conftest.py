@@ -14,7 +14,7 @@ from werkzeug.test import Client
 from ledger.application import Ledger, change_settings, ledger_names
 from ledger.bootstrap import Installation, migrate
 from ledger.database import Database, open_database
-from ledger.projections import Crm, generations
+from ledger.projections import PROJECTIONS, generations
 from ledger.settings import Settings
 from tests.client import front_client
 from tests.facts import SECRET
@@ -80,8 +80,9 @@ def empty(ledger: Ledger) -> None:
     """Remove everything from a ledger, which only a superuser can who switches triggers off."""
     _truncate(ledger, TABLES)
     with ledger.database.connect_as_owner() as connection, connection.transaction():
-        for beside in (generations.following(ledger, Crm), generations.former(ledger, Crm)):
-            generations.drop(connection, beside)
+        for projection in PROJECTIONS:
+            generations.drop(connection, generations.following(ledger, projection))
+            generations.drop(connection, generations.former(ledger, projection))
 
 
 def empty_views(ledger: Ledger) -> None:
@@ -99,14 +100,19 @@ def _truncate(ledger: Ledger, tables: Iterable[str]) -> None:
         )
         bookmarks = sql.Identifier(ledger.schema, "bookmarks")
         connection.execute(
-            sql.SQL("DELETE FROM {} WHERE projection <> %s").format(bookmarks), [Crm.name]
+            sql.SQL("DELETE FROM {} WHERE projection <> ALL (%s)").format(bookmarks),
+            [[projection.name for projection in PROJECTIONS]],
         )
-        connection.execute(
-            sql.SQL("UPDATE {} SET position = 0, version = %s").format(bookmarks), [Crm.version]
-        )
+        for projection in PROJECTIONS:
+            connection.execute(
+                sql.SQL("UPDATE {} SET position = 0, version = %s WHERE projection = %s").format(
+                    bookmarks
+                ),
+                [projection.version, projection.name],
+            )
 
 
-VIEWS = (*Crm.tables, "projection_faults")
+VIEWS = (*(table for one in PROJECTIONS for table in one.tables), "projection_faults")
 TABLES = (
     "events", "subject_keys", "seals", "settings", "api_tokens", "delivery_counts",
     "rebuilds", "rebuild_tasks", "completeness", *VIEWS,

@@ -25,7 +25,8 @@ from ledger.completeness import compare
 from ledger.log.log import prepare
 from ledger.log.seals import seal, verify
 from ledger.moments import Moment
-from ledger.projections import PROJECTIONS, Crm, Runner
+from ledger.observation import observe_catalogue
+from ledger.projections import PROJECTIONS, Runner
 from ledger.projections.crm import past
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
@@ -33,7 +34,7 @@ from ledger.simulator import NEWEST, Simulator
 from ledger.simulator.delivery import Faults, plan
 from ledger.simulator.engine import Event
 from ledger.simulator.http import Service, create_app
-from ledger.simulator.moments import DAY
+from ledger.simulator.moments import DAY, day_of
 from ledger.simulator.random_business import START, random_walk
 from ledger.stripe_api import StripeApi
 
@@ -142,6 +143,7 @@ def run(settings: Settings, ledger: Ledger, setting: Setting) -> list[str]:
         clock.at = utc(simulator.now)
         with listed(simulator) as there:
             compare(ledger, there.api)
+            observe_catalogue(ledger, there.api)
 
     def filling() -> bool:
         nonlocal filled_at
@@ -158,14 +160,18 @@ def run(settings: Settings, ledger: Ledger, setting: Setting) -> list[str]:
     simulator.advance(simulator.now + 300)  # nothing is in flight any more
     fill()
     runner.catch_up()
+    fill()  # terms that what came last is the first to want
+    runner.catch_up()
     return faults(settings, ledger, simulator)
 
 
 def faults(settings: Settings, ledger: Ledger, simulator: Simulator) -> list[str]:
     """Return what of the ledger is not as the simulator knows it to be."""
     found = [*log_faults(ledger, simulator), *view_faults(ledger, simulator)]
-    for one in Rebuild(settings, ledger, Crm, workers=0).run(swap=False).differences:
-        found.append(f"rebuilt {one.table} differs from live: {one.examples}")
+    found += number_faults(ledger, simulator)
+    for projection in PROJECTIONS:
+        for one in Rebuild(settings, ledger, projection, workers=0).run(swap=False).differences:
+            found.append(f"rebuilt {one.table} differs from live: {one.examples}")
     with ledger.pool.connection() as connection:
         seal(connection)
         found += [f"{one.kind} at {one.position}" for one in verify(connection).findings]
@@ -206,6 +212,35 @@ def view_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
         for _ in range(MOMENTS):
             at = chance.randrange(simulator.now - 60 * DAY, simulator.now)
             found += _past(connection, simulator, at)
+    return found
+
+
+def number_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
+    """Return where MRR is not, to the unit, what it truly is at the end of each day."""
+    with ledger.pool.connection() as connection:
+        rows = connection.execute(
+            "SELECT (valid_at AT TIME ZONE 'UTC')::date::text, customer_id, currency,"
+            " sum(amount_minor)::bigint FROM mrr_entries WHERE series = 1"
+            " AND valid_at < to_timestamp(%s) GROUP BY 1, 2, 3 ORDER BY 1",
+            [simulator.now // DAY * DAY],
+        ).fetchall()
+        unknown = connection.execute(
+            "SELECT item_id, sum(unknowns) FROM mrr_entries WHERE series = 1 GROUP BY 1"
+            " HAVING sum(unknowns) <> 0"
+        ).fetchall()
+    told: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for day, customer, currency, change in rows:
+        told[customer, currency][day] = change
+    true = simulator.truth.mrr_per_day(START, simulator.now // DAY * DAY)
+    days = [day_of(at) for at in range(START // DAY * DAY, simulator.now // DAY * DAY, DAY)]
+    found = [f"{item} is counted {count} times as of unknown terms" for item, count in unknown]
+    for customer, currency in sorted({(c, k) for _, c, k in true} | told.keys()):
+        amount = 0
+        for day in sorted({*days, *told[customer, currency]}):
+            amount += told[customer, currency].get(day, 0)
+            if amount != (truly := true.get((day, customer, currency), 0)):
+                found.append(f"{customer} on {day}: MRR {amount} {currency}, truly {truly}")
+                break
     return found
 
 

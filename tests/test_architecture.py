@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"ledger.__main__"},
     {"api", "scripts", "ledger.cli"},
     {"ledger.bootstrap", "ledger.scheduler"},
+    {"ledger.metrics"},
     {
         "ledger.causes",
         "ledger.demo",
@@ -28,6 +29,7 @@ LAYERS: list[set[str]] = [
         "ledger.projections",
     },
     {"ledger.application", "ledger.simulator"},
+    {"ledger.observation"},
     {"ledger.completeness", "ledger.intake", "ledger.facts", "ledger.moments"},
     {"ledger.aggregates", "ledger.stripe_api"},
     {"ledger.log"},

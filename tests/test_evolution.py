@@ -25,6 +25,9 @@ from ledger.log import Log, NewEvent, RecordedEvent
 from ledger.log.evolution import VERSION, upcast, version_of
 from ledger.log.log import prepare
 from ledger.log.recorder import LedgerMapper, LedgerRecorder
+from ledger.metrics.definitions import add_definitions, adopt_definitions
+from ledger.observation import note_terms
+from ledger.projections.definitions import shipped
 from tests.facts import T0, customer, event, invoice, project, record
 
 APPROVED = Path(__file__).parent / "approved"
@@ -57,6 +60,10 @@ def recorded(ledger: Ledger) -> dict[str, RecordedEvent]:
     ledger.erase_customer("cus_andi", reason="customer_request")
     with ledger.pool.connection() as connection:
         note_filled(ledger, connection, utc(T0), utc(T0 + 1), ["evt_1"])
+    add_definitions(ledger, shipped("stripe"), actor="tests")
+    adopt_definitions(ledger, "stripe", actor="tests")
+    note_terms(ledger, "coupon:HALF", {"object": "coupon", "id": "HALF", "percent_off": 50.0})
+    with ledger.pool.connection() as connection:
         return {one.topic: one for one in Log(connection).after(0, 100)}
 
 

@@ -309,7 +309,8 @@ class Reckoner:
         return total
 
     def _listed(self, item: Any, default_rates: list[Any]) -> Fraction:
-        if item["quantity"] is None:
+        is_metered = item["price"]["recurring"]["usage_type"] == "metered"
+        if is_metered or item["quantity"] is None:
             return Fraction(0)
         quantity, packages = item["quantity"], item["price"]["transform_quantity"]
         if packages:

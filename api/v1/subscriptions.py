@@ -90,7 +90,8 @@ def subscription_json(row: queries.Row) -> dict[str, Any]:
             for item in view.get("items", [])
         ],
         "discounts": [
-            {"id": discount, "coupon": coupon} for discount, coupon in view.get("discounts", [])
+            {"id": one.get("id"), "coupon": one.get("coupon")}
+            for one in view.get("discounts") or []
         ],
         "cancellation_details": {
             "reason": view.get("cancellation_reason"),

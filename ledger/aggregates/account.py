@@ -172,6 +172,24 @@ class Account:
         TOPIC = "Account.DeliveryUnreadable"
         has_state = False
 
+    class CatalogueObserved(AccountFact):
+        """Ours: terms of a coupon or a price, fetched from Stripe because no event told them."""
+
+        TOPIC = "Account.CatalogueObserved"
+        has_state = False
+
+    class DefinitionsAdded(AccountFact):
+        """Ours: another definition set, all of it, has been put beside those there are."""
+
+        TOPIC = "Account.DefinitionsAdded"
+        has_state = False
+
+    class DefinitionsAdopted(AccountFact):
+        """Ours: a definition set is the one whose numbers are told from now on."""
+
+        TOPIC = "Account.DefinitionsAdopted"
+        has_state = False
+
     @staticmethod
     def fold(facts: Iterable[StripeFact]) -> dict[str, ObjectState]:
         """Return the last state of each object in the account's stream."""

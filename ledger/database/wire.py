@@ -8,7 +8,7 @@ https://www.postgresql.org/docs/current/sql-copy.html under "Binary Format".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ _BIGINT = Struct("!q")
 _COUNT = Struct("!h")
 _NULL = _LENGTH(-1)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_EPOCH_UNIX = int(_EPOCH.timestamp())
+_EPOCH_DAY = _EPOCH.toordinal()
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = _COUNT.pack(-1)
 _FLUSH_PARTS = 2000
@@ -91,6 +93,26 @@ def bigint(value: int | None) -> bytes | None:
 def instant(value: datetime) -> bytes:
     """Return a timestamptz."""
     return _BIGINT.pack(microseconds(value))
+
+
+def unix(seconds: int | None) -> bytes | None:
+    """Return a timestamptz of unix seconds, or None for null."""
+    return None if seconds is None else _BIGINT.pack((seconds - _EPOCH_UNIX) * 1_000_000)
+
+
+def day(value: date) -> bytes:
+    """Return a date: days since 2000-01-01."""
+    return _LENGTH(value.toordinal() - _EPOCH_DAY)
+
+
+def smallint(value: int) -> bytes:
+    """Return a smallint."""
+    return _COUNT.pack(value)
+
+
+def boolean(value: bool) -> bytes:
+    """Return a boolean."""
+    return b"\x01" if value else b"\x00"
 
 
 def as_instant(microseconds_since_2000: int) -> datetime:

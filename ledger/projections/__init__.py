@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ledger.projections.crm import Crm
+from ledger.projections.numbers import Numbers
 from ledger.projections.projection import Projection
 from ledger.projections.runner import Runner
 
-PROJECTIONS: tuple[type[Projection], ...] = (Crm,)
+PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers)
 
-__all__ = ["PROJECTIONS", "Crm", "Projection", "Runner"]
+__all__ = ["PROJECTIONS", "Crm", "Numbers", "Projection", "Runner"]

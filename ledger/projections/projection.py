@@ -15,6 +15,8 @@ from ledger.log import RecordedEvent
 if TYPE_CHECKING:
     from ledger.application import Ledger
 
+LAST_KEY = "\U0010ffff"  # after every id, in C order
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -35,14 +37,16 @@ class Projection(ABC):
 
     `version` counts up whenever the same events would give other rows or tables: the models are
     then made again beside the old ones. `tables` are all it has, `views` what depends on them.
+    Who `follows` another reads that one's tables, and is never ahead of it.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     package: ClassVar[str]  # where tables.sql and indexes.sql are
     tables: ClassVar[tuple[str, ...]]
-    loaded: ClassVar[tuple[str, ...]]  # the tables that `load` fills
+    loaded: ClassVar[tuple[str, ...]]  # the tables that `load` fills; none: nothing is loaded
     views: ClassVar[tuple[str, ...]] = ()
+    follows: ClassVar[type[Projection] | None] = None
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -56,8 +60,8 @@ class Projection(ABC):
         """Write what all events about some objects mean into tables that know none of these."""
 
     @abstractmethod
-    def derivations(self) -> Sequence[Derivation]:
-        """Return what is left to do, in this order, when everything is loaded and indexed."""
+    def derivations(self, until: int) -> Sequence[Derivation]:
+        """Return what is left to do, in this order, when all up to a position is loaded."""
 
     def went_live(self, connection: Connection) -> None:  # noqa: B027 — nothing, for most
         """Do what follows outside these tables, when those of a rebuild come to be read."""

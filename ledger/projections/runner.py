@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import sql
 
 from ledger.errors import DatabaseUnavailable, NotMigrated
 from ledger.log import Log
@@ -128,7 +129,12 @@ class Runner:
                     f"The tables of the projection {projection.name} are not of this release:"
                     " `ledger worker` rebuilds them when it starts, `ledger rebuild` at any time."
                 )
-            events = log.after(row[0], limit if until is None else min(limit, until - row[0]))
+            if projection.follows is not None:
+                ahead = self._position_of(connection, projection.follows)
+                until = ahead if until is None else min(until, ahead)
+            if until is not None:
+                limit = min(limit, until - row[0])
+            events = log.after(row[0], limit) if limit > 0 else []
             if events:
                 self._failing = events[0].position
                 projection.apply(connection, events)
@@ -137,6 +143,18 @@ class Runner:
                     [events[-1].position, projection.name],
                 )
         return len(events)
+
+    def _position_of(
+        self, connection: psycopg.Connection[tuple[Any, ...]], projection: type[Projection]
+    ) -> int:
+        """Return how far the live tables of a projection are; 0 if they are of another release."""
+        row = connection.execute(
+            sql.SQL("SELECT position FROM {} WHERE projection = %s AND version = %s").format(
+                sql.Identifier(self._ledger.schema, "bookmarks")
+            ),
+            [projection.name, projection.version],
+        ).fetchone()
+        return row[0] if row else 0
 
     def run(self, stop: Event) -> None:
         """Follow the log until `stop` is set: woken by NOTIFY, polling in any case."""

@@ -68,7 +68,8 @@ def discount_ends(discounts: Iterable[Json]) -> list[int]:
 
 
 def _net_of_tax(engine: Engine, subscription: Json, item: Json) -> Fraction:
-    if item["quantity"] is None:
+    is_metered = item["price"]["recurring"]["usage_type"] == "metered"
+    if is_metered or item["quantity"] is None:
         return Fraction(0)
     price = engine.get("price", item["price"]["id"])
     amount = exact_amount(price, item["quantity"])

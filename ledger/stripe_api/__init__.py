@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -68,6 +69,17 @@ class StripeApi:
         except StripeRefused:
             return None
         return found if isinstance(found, str) else None
+
+    def coupon(self, coupon: str) -> dict[str, Any]:
+        """Return a coupon with the products it is limited to.
+
+        Raises StripeUnavailable, StripeRefused (also where there is no such coupon any more).
+        """
+        return self._get(f"/v1/coupons/{quote(coupon, safe='')}", expand=["applies_to"])
+
+    def price(self, price: str) -> dict[str, Any]:
+        """Return a price with its tiers; raises like `coupon`."""
+        return self._get(f"/v1/prices/{quote(price, safe='')}", expand=["tiers"])
 
     def _get(self, path: str, **params: Any) -> dict[str, Any]:
         errors = self._errors

@@ -6,8 +6,11 @@ Sources: https://docs.stripe.com/changelog (2018-10-31, 2019-03-14, 2020-08-27, 
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from ledger.stripe_objects.fields import (
     Node,
+    decimal,
     dig,
     first,
     flag,
@@ -126,16 +129,37 @@ def coupon_of(discount: Node) -> str | None:
     return reference(discount, "source", "coupon") or reference(discount, "coupon")
 
 
-def discounts_of(obj: Node) -> list[tuple[str | None, str | None]]:
-    """Return (discount id, coupon id) pairs in their order; either may be unknown."""
-    many = obj.get("discounts")
-    if isinstance(many, list) and many:
-        return [
-            (reference(one), coupon_of(one)) if isinstance(one, dict) else (reference(one), None)
-            for one in many
-        ]
-    single = obj.get("discount")
-    return [(reference(single), coupon_of(single))] if isinstance(single, dict) else []
+def discounts_of(obj: Node) -> list[Node | str] | None:
+    """Return the discounts in their order, as ids or hashes; None if no list of them is told.
+
+    Versions before `discounts` name one, as `discount`: then that one, or None.
+    """
+    many, single = obj.get("discounts"), obj.get("discount")
+    if isinstance(single, dict) and not many:
+        return [single]
+    if not isinstance(many, list):
+        return None
+    return [one for one in many if isinstance(one, (dict, str))]
+
+
+def inclusive_tax_of(item: Node, subscription: Node) -> str | None:
+    """Return the per cent of tax that an item's price contains by its own tax rates.
+
+    `unknown` if the price contains tax and Stripe computes how much. An item without rates of its
+    own has the subscription's. Percentages are added, as Stripe
+    computes inclusive rates (https://docs.stripe.com/tax/tax-rates#inclusive-vs-exclusive-tax).
+    """
+    rates = members(item, "tax_rates") or members(subscription, "default_tax_rates")
+    contained = [
+        percent
+        for rate in rates
+        if flag(rate, "inclusive") and (percent := decimal(rate, "percentage")) is not None
+    ]
+    if not contained:
+        computed = flag(subscription, "automatic_tax", "enabled") and not rates
+        inclusive = text(item, "price", "tax_behavior") == "inclusive"
+        return "unknown" if computed and inclusive else None
+    return str(sum((Fraction(str(percent)) for percent in contained), Fraction(0)))
 
 
 def tax_minor(invoice: Node) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ledger.stripe_objects import facts
+from ledger.stripe_objects import facts, terms
 from ledger.stripe_objects.fields import (
     Node,
     decimal,
@@ -26,12 +26,12 @@ from ledger.stripe_objects.references import kind_of
 from ledger.stripe_objects.views import (
     CatalogueItem,
     Customer,
+    Discount,
     Invoice,
     InvoicePayment,
     OtherObject,
     Payment,
     Subscription,
-    SubscriptionItem,
     View,
 )
 
@@ -46,29 +46,9 @@ def _common(obj: Node) -> dict[str, Any]:
     }
 
 
-def _item(item: Node) -> SubscriptionItem:
-    terms = facts.terms_of(item)
-    return SubscriptionItem(
-        id=text(item, "id"),
-        price=facts.price_of(item),
-        product=facts.product_of(item),
-        nickname=first(text(item, "price", "nickname"), text(item, "plan", "nickname")),
-        quantity=facts.quantity_of(item),
-        unit_amount=whole(terms, "unit_amount"),
-        unit_amount_decimal=text(terms, "unit_amount_decimal"),
-        currency=text(terms, "currency"),
-        interval=text(terms, "recurring", "interval"),
-        interval_count=whole(terms, "recurring", "interval_count"),
-        usage_type=text(terms, "recurring", "usage_type"),
-        current_period_start=instant(item, "current_period_start"),
-        current_period_end=instant(item, "current_period_end"),
-        discounts=[list(pair) for pair in facts.discounts_of(item)] or None,
-    )
-
-
 def _subscription(obj: Node) -> Subscription:
     start, end = facts.subscription_period(obj)
-    items = [_item(item) for item in facts.subscription_items(obj)]
+    items = [terms.item_of(item, obj) for item in facts.subscription_items(obj)]
     return Subscription(
         **_common(obj),
         cancel_at_period_end=flag(obj, "cancel_at_period_end"),
@@ -91,7 +71,7 @@ def _subscription(obj: Node) -> Subscription:
         cancellation_reason=text(obj, "cancellation_details", "reason"),
         feedback=text(obj, "cancellation_details", "feedback"),
         items=items,
-        discounts=[list(pair) for pair in facts.discounts_of(obj)],
+        discounts=terms.held_by(obj),
         test_clock=reference(obj, "test_clock"),
     )
 
@@ -197,12 +177,13 @@ def _customer(obj: Node) -> Customer:
         if isinstance(locales, list)
         else [],
         tax_exempt=text(obj, "tax_exempt"),
+        discount=terms.held(nested(obj, "discount")) if nested(obj, "discount") else None,
         test_clock=reference(obj, "test_clock"),
     )
 
 
 def _catalogue_item(obj: Node) -> CatalogueItem:
-    terms = facts.terms_of({"price": obj} if kind_of(obj) == "price" else {"plan": obj})
+    price = facts.terms_of({"price": obj} if kind_of(obj) == "price" else {"plan": obj})
     return CatalogueItem(
         **_common(obj),
         name=first(text(obj, "name"), text(obj, "nickname"), text(obj, "display_name")),
@@ -210,11 +191,11 @@ def _catalogue_item(obj: Node) -> CatalogueItem:
         product=reference(obj, "product"),
         coupon=first(reference(obj, "promotion", "coupon"), reference(obj, "coupon")),
         currency=text(obj, "currency"),
-        unit_amount=whole(terms, "unit_amount"),
-        unit_amount_decimal=text(terms, "unit_amount_decimal"),
-        interval=text(terms, "recurring", "interval"),
-        interval_count=whole(terms, "recurring", "interval_count"),
-        usage_type=text(terms, "recurring", "usage_type"),
+        unit_amount=whole(price, "unit_amount"),
+        unit_amount_decimal=text(price, "unit_amount_decimal"),
+        interval=text(price, "recurring", "interval"),
+        interval_count=whole(price, "recurring", "interval_count"),
+        usage_type=text(price, "recurring", "usage_type"),
         lookup_key=text(obj, "lookup_key"),
         percent_off=decimal(obj, "percent_off"),
         amount_off=whole(obj, "amount_off"),
@@ -222,6 +203,20 @@ def _catalogue_item(obj: Node) -> CatalogueItem:
         duration_in_months=whole(obj, "duration_in_months"),
         percentage=decimal(obj, "percentage"),
         inclusive=flag(obj, "inclusive"),
+        products=terms.products_of(obj),
+        tiers=terms.tiers_of(obj),
+    )
+
+
+def _discount(obj: Node) -> Discount:
+    return Discount(
+        **_common(obj),
+        coupon=facts.coupon_of(obj),
+        subscription=reference(obj, "subscription"),
+        subscription_item=reference(obj, "subscription_item"),
+        start=instant(obj, "start"),
+        end=instant(obj, "end"),
+        terms=terms.coupon_in(obj),
     )
 
 
@@ -258,6 +253,7 @@ READERS: Mapping[str, Callable[[Node], View]] = {
     "charge": _charge,
     "customer": _customer,
     "invoice_payment": _invoice_payment,
+    "discount": _discount,
     "product": _catalogue_item,
     "price": _catalogue_item,
     "plan": _catalogue_item,

@@ -18,8 +18,40 @@ class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     livemode: bool | None = None
 
 
+class Coupon(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a coupon takes off: a share in per cent or an amount in minor units of `currency`."""
+
+    percent_off: float | None = None
+    amount_off: int | None = None
+    currency: str | None = None
+    duration: str | None = None
+    products: list[str] | None = None
+
+
+class HeldDiscount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A discount as its holder names it: often by id alone; `terms` where the coupon is inside."""
+
+    id: str | None = None
+    coupon: str | None = None
+    start: int | None = None
+    end: int | None = None
+    terms: Coupon | None = None
+
+
+class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step of a tiered price, in minor units; the last one goes up to None."""
+
+    up_to: int | None = None
+    unit_amount: str | None = None
+    flat_amount: str | None = None
+
+
 class SubscriptionItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a subscription: how many of which price."""
+    """One line of a subscription: how many of which price.
+
+    `inclusive_tax`: per cent of tax contained in the price, by its tax rates; `unknown` where
+    Stripe computes it (automatic tax).
+    """
 
     id: str | None = None
     price: str | None = None
@@ -32,13 +64,20 @@ class SubscriptionItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     interval: str | None = None
     interval_count: int | None = None
     usage_type: str | None = None
+    tiers_mode: str | None = None
+    divide_by: int | None = None
+    divide_round: str | None = None
+    inclusive_tax: str | None = None
     current_period_start: int | None = None
     current_period_end: int | None = None
-    discounts: list[list[str | None]] | None = None
+    discounts: list[HeldDiscount] | None = None
 
 
 class Subscription(View, frozen=True, kw_only=True):
-    """A subscription; `current_period_*` are those of the item that is billed next."""
+    """A subscription; `current_period_*` are those of the item that is billed next.
+
+    `discounts` is None where the API version names one `discount` at most, and it has none.
+    """
 
     cancel_at_period_end: bool | None = None
     cancel_at: int | None = None
@@ -60,7 +99,7 @@ class Subscription(View, frozen=True, kw_only=True):
     cancellation_reason: str | None = None
     feedback: str | None = None
     items: list[SubscriptionItem] = []
-    discounts: list[list[str | None]] = []
+    discounts: list[HeldDiscount] | None = None
     test_clock: str | None = None
 
 
@@ -127,7 +166,19 @@ class Customer(View, frozen=True, kw_only=True):
     default_payment_method: str | None = None
     preferred_locales: list[str] = []
     tax_exempt: str | None = None
+    discount: HeldDiscount | None = None
     test_clock: str | None = None
+
+
+class Discount(View, frozen=True, kw_only=True):
+    """A coupon in use by a customer, a subscription or one of its items; instants unix seconds."""
+
+    coupon: str | None = None
+    subscription: str | None = None
+    subscription_item: str | None = None
+    start: int | None = None
+    end: int | None = None
+    terms: Coupon | None = None
 
 
 class CatalogueItem(View, frozen=True, kw_only=True):
@@ -150,6 +201,8 @@ class CatalogueItem(View, frozen=True, kw_only=True):
     duration_in_months: int | None = None
     percentage: float | None = None
     inclusive: bool | None = None
+    products: list[str] | None = None
+    tiers: list[Tier] | None = None
 
 
 class InvoicePayment(View, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ class Crm(Projection):
     """Who the customers are, what they have, what they paid and what happened to them."""
 
     name = "crm"
-    version = 3
+    version = 4
     package = __name__
     tables = ("facts", "objects", "links", "owners", "customers", "customer_search", "payments")
     loaded = ("facts", "objects", "links")
@@ -53,7 +53,7 @@ class Crm(Projection):
         """Write facts, settled, and what they say directly."""
         load(connection, events)
 
-    def derivations(self) -> Sequence[Derivation]:
+    def derivations(self, until: int) -> Sequence[Derivation]:  # all there is was loaded
         """Return owners, payments and customers, each made by the code that makes them live."""
         return derive_between(self.ledger.keys, self._search_key)
 

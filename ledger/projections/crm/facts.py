@@ -21,7 +21,14 @@ _encode = msgspec.json.Encoder().encode
 
 # Recorded, but nothing that happened to anybody.
 NOT_PROJECTED = frozenset(
-    {Account.ConflictingDelivery.TOPIC, Account.DeliveryUnreadable.TOPIC, Account.GapFilled.TOPIC}
+    {
+        Account.ConflictingDelivery.TOPIC,
+        Account.DeliveryUnreadable.TOPIC,
+        Account.GapFilled.TOPIC,
+        Account.CatalogueObserved.TOPIC,
+        Account.DefinitionsAdded.TOPIC,
+        Account.DefinitionsAdopted.TOPIC,
+    }
 )
 
 

@@ -26,6 +26,7 @@ from psycopg import sql
 
 from ledger.errors import LedgerError
 from ledger.projections import generations
+from ledger.projections.projection import LAST_KEY
 from ledger.projections.rebuild import order, work
 from ledger.projections.rebuild.compare import Difference, differences
 from ledger.projections.rebuild.plan import Plan, part_bounds, plan_of
@@ -41,7 +42,6 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 Progress = Callable[[str, float, float], None]  # what is done now, events' worth done, of all
 
 DERIVE_KEYS = 4000
-LAST_KEY = "\U0010ffff"  # after every id, in C order
 # What a stage costs, in parts of a whole rebuild; for the progress bar only.
 ORDER, LOAD, INDEX, DERIVE = 0.05, 0.65, 0.1, 0.2
 
@@ -102,7 +102,9 @@ class Rebuild:
             stack.enter_context(generations.alone(owner, self._ledger, self._projection))
             run, target, parts, resumed = self._begin(owner)
             done = Rebuilt(self._projection.name, target, resumed)
-            site = Site(self._settings, self._ledger.name, self._projection, self._next, run)
+            site = Site(
+                self._settings, self._ledger.name, self._projection, self._next, run, target
+            )
             if target:
                 self._make(site, target, parts, told)
             else:
@@ -167,15 +169,17 @@ class Rebuild:
     def _stages(
         self, connection: Connection, target: int, parts: int
     ) -> Iterator[tuple[str, list[Task]]]:
-        yield "ordering the log", [Task("make", 0, ORDER * target, step=order.statement(target))]
-        bounds = part_bounds(target, parts)
-        yield (
-            "settling",
-            [
-                Task("load", number, LOAD * target / len(bounds), part)
-                for number, part in enumerate(bounds)
-            ],
-        )
+        if self._projection.loaded:
+            ordering = Task("make", 0, ORDER * target, step=order.statement(target))
+            yield "ordering the log", [ordering]
+            bounds = part_bounds(target, parts)
+            yield (
+                "settling",
+                [
+                    Task("load", number, LOAD * target / len(bounds), part)
+                    for number, part in enumerate(bounds)
+                ],
+            )
         statements = self._projection.statements("indexes.sql")
         statements += [f"ANALYZE {table}" for table in self._projection.loaded]
         yield (
@@ -185,7 +189,7 @@ class Rebuild:
                 for number, statement in enumerate(statements)
             ],
         )
-        derivations = self._projection(self._ledger).derivations()
+        derivations = self._projection(self._ledger).derivations(target)
         for derivation in derivations:
             found = connection.execute(
                 derivation.bounds.encode(), {"every": DERIVE_KEYS}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, RequestInvalid
 from ledger.projections.generations import Generation
 from ledger.projections.projection import Projection
 from ledger.projections.rebuild import order
@@ -64,12 +65,12 @@ class Plan:
 def plan_of(
     connection: Connection, live: Generation, projection: type[Projection], folder: Path | None
 ) -> Plan:
-    """Return what rebuilding up to the log's present end takes.
+    """Return what rebuilding takes: up to the log's present end, or as far as what it follows is.
 
     `folder` is where the database's own files are, None where they are elsewhere: then nobody
     knows what is free.
     """
-    target = _number(connection, "SELECT coalesce(max(position), 0) FROM events")
+    target = _target(connection, live, projection)
     existing = _number(
         connection,
         "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class AS c"
@@ -81,6 +82,25 @@ def plan_of(
     log = _number(connection, "SELECT pg_total_relation_size('events')")
     free = shutil.disk_usage(folder).free if folder else None
     return Plan(target, existing or int(log * TABLES_PER_LOG_BYTE), free)
+
+
+def _target(connection: Connection, live: Generation, projection: type[Projection]) -> int:
+    last = _number(connection, "SELECT coalesce(max(position), 0) FROM events")
+    followed = projection.follows
+    if followed is None or not last:
+        return last
+    row = connection.execute(
+        sql.SQL("SELECT position FROM {} WHERE projection = %s AND version = %s").format(
+            sql.Identifier(live.schema, "bookmarks")
+        ),
+        [followed.name, followed.version],
+    ).fetchone()
+    if row is None:
+        raise RequestInvalid(
+            f"The tables of {followed.name}, which {projection.name} follows, are not of this"
+            f" release: `ledger rebuild {followed.name}` first."
+        )
+    return int(row[0])
 
 
 def part_bounds(target: int, parts: int) -> list[tuple[int, int]]:

@@ -40,6 +40,7 @@ class Site:
     projection: type[Projection]
     generation: Generation
     run: str
+    target: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Worker:
         self._database = database
         self._ledger = ledger
         self._projection = site.projection(ledger)
-        self._derivations = {one.name: one for one in self._projection.derivations()}
+        self._derivations = {one.name: one for one in self._projection.derivations(site.target)}
 
     def do(self, task: Task) -> Task:
         """Do a task; what it writes and that it is done are one commit."""

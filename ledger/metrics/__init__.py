@@ -1,0 +1,1 @@
+"""Questions about the numbers: metrics by period, what explains them, restatements."""

@@ -1,0 +1,145 @@
+"""Adding and adopting definition sets: events, so that every number says what it was told by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ledger.aggregates import Account
+from ledger.errors import RequestInvalid
+from ledger.log import Log, NewEvent
+from ledger.projections.definitions import Definitions, read
+from ledger.projections.numbers.series import (
+    CALCULATIONS,
+    STREAM,
+    Series,
+    adopted_until,
+    series_until,
+)
+from ledger.projections.projection import Connection
+
+if TYPE_CHECKING:
+    from ledger.application import Ledger
+
+_encode = msgspec.json.Encoder().encode
+NEWEST_CALCULATION = max(CALCULATIONS)
+_END = 2**63 - 1
+
+
+def changed(definitions: Definitions, changes: Mapping[str, Any], name: str | None) -> Definitions:
+    """Return a set with some choices changed: `{"discounts.profile": "net"}`.
+
+    Raises RequestInvalid naming a choice that there is not.
+    """
+    data = msgspec.to_builtins(definitions)
+    for path, value in changes.items():
+        group, _, choice = path.partition(".")
+        if not choice or not isinstance(data.get(group), dict) or choice not in data[group]:
+            known = ", ".join(
+                f"{group}.{choice}"
+                for group, choices in data.items()
+                if isinstance(choices, dict)
+                for choice in choices
+            )
+            raise RequestInvalid(f"There is no choice {path!r}; there are {known}.")
+        data[group][choice] = value
+    if name:
+        data["name"] = name
+    return read(data)
+
+
+def add_definitions(
+    ledger: Ledger, definitions: Definitions, *, calculation: int | None = None, actor: str
+) -> None:
+    """Put a set beside those there are: its numbers are made for the whole past.
+
+    Raises RequestInvalid if another set has that name, or if it is there already.
+    """
+    calculation = calculation or NEWEST_CALCULATION
+    with ledger.pool.connection() as connection:
+        for one in series_until(connection, _END):
+            if one.definitions == definitions and one.calculation == calculation:
+                raise RequestInvalid(f"{one.label} is there already.")
+            if one.definitions.name == definitions.name and one.definitions != definitions:
+                raise RequestInvalid(
+                    f"There are other definitions named {definitions.name!r}: choose a name"
+                    " (--name)."
+                )
+        _append(
+            ledger,
+            connection,
+            Account.DefinitionsAdded.TOPIC,
+            {
+                "type": "definitions.added",
+                "definitions": msgspec.to_builtins(definitions),
+                "hash": definitions.hash,
+                "calculation": calculation,
+                "actor": actor,
+            },
+        )
+
+
+def adopt_definitions(
+    ledger: Ledger, name: str, *, calculation: int | None = None, actor: str
+) -> Series:
+    """Let the numbers of a set be those that are told where nobody asks for others.
+
+    Raises RequestInvalid if there is no such set.
+    """
+    with ledger.pool.connection() as connection:
+        chosen = chosen_series(connection, name, calculation)
+        _append(
+            ledger,
+            connection,
+            Account.DefinitionsAdopted.TOPIC,
+            {
+                "type": "definitions.adopted",
+                "name": chosen.definitions.name,
+                "hash": chosen.definitions.hash,
+                "calculation": chosen.calculation,
+                "actor": actor,
+            },
+        )
+    return chosen
+
+
+def chosen_series(
+    connection: Connection,
+    name: str | None,
+    calculation: int | None = None,
+    position: int | None = None,
+) -> Series:
+    """Return the series of that name, under its newest calculation unless told; or the adopted one.
+
+    `name` may be NAME, or NAME/CALCULATION. What was adopted is asked as of a position. Raises
+    RequestInvalid.
+    """
+    until = _END if position is None else position
+    if name is None:
+        return adopted_until(connection, until)
+    name, _, number = name.partition("/")
+    if number:
+        if not number.isdigit():
+            raise RequestInvalid(f"A calculation is a number: {name}/1, not {number!r}.")
+        calculation = int(number)
+    known = series_until(connection, _END)
+    found = [
+        one
+        for one in known
+        if one.definitions.name == name and calculation in (None, one.calculation)
+    ]
+    if not found:
+        there = ", ".join(one.label for one in known)
+        raise RequestInvalid(
+            f"There are no numbers by the definitions {name!r}; there are {there}."
+            " `ledger definitions add` puts a set beside these."
+        )
+    return max(found, key=lambda one: one.calculation)
+
+
+def _append(ledger: Ledger, connection: Connection, topic: str, data: dict[str, Any]) -> None:
+    event = NewEvent(stream=STREAM, topic=topic, occurred_at=ledger.clock.now(), data=_encode(data))
+    Log(connection).append([event])
+    ledger.announce()

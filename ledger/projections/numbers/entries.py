@@ -1,0 +1,248 @@
+"""Writes what books yield, and sums it up by day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from ledger.database import wire
+from ledger.projections.numbers.levels import Level
+from ledger.projections.numbers.movements import Entry, Loss, Period
+from ledger.projections.numbers.shelf import Opened
+from ledger.projections.numbers.trials import Trial
+from ledger.projections.projection import Connection
+
+_ENTRIES = (
+    b"COPY mrr_entries (series, position, recorded_at, valid_at, currency, customer_id,"
+    b' subscription_id, item_id, product, price, "interval", kind, reason, amount_minor, movements,'
+    b" customers, unknowns, group_at, cohort) FROM STDIN (FORMAT binary)"
+)
+_LEVELS = (
+    b"COPY level_entries (series, measure, position, recorded_at, valid_at, currency, customer_id,"
+    b' subscription_id, product, price, "interval", amount_minor, customers)'
+    b" FROM STDIN (FORMAT binary)"
+)
+_PERIODS = (
+    b"COPY mrr_periods (series, grain, start, currency, customer_id, start_minor, end_minor,"
+    b" was_active, is_lost) FROM STDIN (FORMAT binary)"
+)
+
+_LOSSES = (
+    b"COPY losses (series, customer_id, lost_at, currency, subscription_id, reason, feedback,"
+    b" amount_minor, product, price, position) FROM STDIN (FORMAT binary)"
+)
+_TRIALS = (
+    b"COPY trials (subscription_id, customer_id, currency, product, price, started_at, ends_at,"
+    b" ended_at, outcome, converted_at) FROM STDIN (FORMAT binary)"
+)
+
+_MRR_DAYS = """
+INSERT INTO mrr_days AS known (
+    series, valid_day, recorded_day, currency, kind, reason, product, price, "interval", cohort,
+    amount_minor, movements, customers, unknowns
+)
+SELECT e.series, (e.valid_at AT TIME ZONE (s.definitions #>> '{reporting,zone}'))::date,
+    (e.recorded_at AT TIME ZONE 'UTC')::date, e.currency, e.kind, e.reason,
+    coalesce(e.product, ''), coalesce(e.price, ''), coalesce(e."interval", ''),
+    coalesce(e.cohort, '-infinity'), sum(e.amount_minor), sum(e.movements), sum(e.customers),
+    sum(e.unknowns)
+FROM mrr_entries AS e JOIN mrr_series AS s USING (series)
+WHERE e.series = ANY (%(series)s) AND e.position > %(after)s AND e.position <= %(until)s
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+ON CONFLICT (
+    series, valid_day, recorded_day, currency, kind, reason, product, price, "interval", cohort
+) DO UPDATE SET
+    amount_minor = known.amount_minor + EXCLUDED.amount_minor,
+    movements = known.movements + EXCLUDED.movements,
+    customers = known.customers + EXCLUDED.customers,
+    unknowns = known.unknowns + EXCLUDED.unknowns
+"""
+_LEVEL_DAYS = """
+INSERT INTO level_days AS known (
+    series, measure, valid_day, recorded_day, currency, product, price, "interval", amount_minor,
+    customers
+)
+SELECT e.series, e.measure,
+    (e.valid_at AT TIME ZONE (s.definitions #>> '{reporting,zone}'))::date,
+    (e.recorded_at AT TIME ZONE 'UTC')::date, coalesce(e.currency, ''), coalesce(e.product, ''),
+    coalesce(e.price, ''), coalesce(e."interval", ''), sum(e.amount_minor), sum(e.customers)
+FROM level_entries AS e JOIN mrr_series AS s USING (series)
+WHERE e.series = ANY (%(series)s) AND e.position > %(after)s AND e.position <= %(until)s
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+ON CONFLICT (
+    series, measure, valid_day, recorded_day, currency, product, price, "interval"
+) DO UPDATE SET
+    amount_minor = known.amount_minor + EXCLUDED.amount_minor,
+    customers = known.customers + EXCLUDED.customers
+"""
+
+
+def write_learnt(
+    connection: Connection,
+    books: Sequence[Opened],
+    recorded: Mapping[int, datetime],
+    positions: Iterable[int],
+) -> None:
+    """Write the entries that facts at these positions brought."""
+    wanted = set(positions)
+    told = [
+        (position, recorded[position], one.book.customer, learnt)
+        for one in books
+        for position, learnt in one.learnt
+        if position in wanted
+    ]
+    wire.copy_in(
+        connection,
+        _ENTRIES,
+        (
+            _entry(learnt.series, position, at, customer, entry)
+            for position, at, customer, learnt in told
+            for entry in learnt.entries
+        ),
+    )
+    wire.copy_in(
+        connection,
+        _LEVELS,
+        (
+            _level(learnt.series, position, at, customer, level)
+            for position, at, customer, learnt in told
+            for level in learnt.levels
+        ),
+    )
+
+
+def forget_outcomes(connection: Connection, customers: Sequence[str]) -> None:
+    """Remove what became of customers, to be written anew."""
+    for table in (b"mrr_periods", b"losses", b"trials"):
+        connection.execute(
+            b"DELETE FROM " + table + b" WHERE customer_id = ANY (%s)", [list(customers)]
+        )
+
+
+def write_outcomes(connection: Connection, books: Sequence[Opened], series: set[int]) -> None:
+    """Write what became of customers in their periods, of whom nothing must be there.
+
+    Trials are the same in every series: they are written with the first.
+    """
+    if 1 in series:
+        trials = (
+            _trial(subscription, one.book.customer, trial)
+            for one in books
+            for subscription, trial in one.book.trials()
+        )
+        wire.copy_in(connection, _TRIALS, trials)
+    losses = (
+        _loss(number, one.book.customer, loss, feedback, position)
+        for one in books
+        for number, loss, feedback, position in one.book.losses()
+    )
+    wire.copy_in(connection, _LOSSES, losses)
+    wire.copy_in(
+        connection,
+        _PERIODS,
+        (
+            _period(number, one.book.customer, period)
+            for one in books
+            for number, period in one.book.periods()
+        ),
+    )
+
+
+def sum_up(connection: Connection, series: Sequence[int], after: int, until: int) -> None:
+    """Add the entries of positions in (after, until] to the sums by day."""
+    bounds = {"series": list(series), "after": after, "until": until}
+    connection.execute(_MRR_DAYS, bounds)
+    connection.execute(_LEVEL_DAYS, bounds)
+
+
+def _entry(
+    series: int, position: int, recorded_at: datetime, customer: str, entry: Entry
+) -> wire.Row:
+    return (
+        wire.smallint(series),
+        wire.bigint(position),
+        wire.instant(recorded_at),
+        wire.unix(entry.at),
+        entry.currency.encode(),
+        customer.encode(),
+        entry.subscription.encode(),
+        wire.text(entry.item),
+        wire.text(entry.product),
+        wire.text(entry.price),
+        wire.text(entry.interval),
+        entry.kind.encode(),
+        entry.reason.encode(),
+        wire.bigint(entry.amount_minor),
+        wire.smallint(entry.movements),
+        wire.smallint(entry.customers),
+        wire.smallint(entry.unknowns),
+        wire.unix(entry.group_at),
+        None if entry.cohort is None else wire.day(entry.cohort),
+    )
+
+
+def _level(
+    series: int, position: int, recorded_at: datetime, customer: str, level: Level
+) -> wire.Row:
+    return (
+        wire.smallint(series),
+        level.measure.encode(),
+        wire.bigint(position),
+        wire.instant(recorded_at),
+        wire.unix(level.at),
+        wire.text(level.currency),
+        customer.encode(),
+        wire.text(level.subscription),
+        wire.text(level.product),
+        wire.text(level.price),
+        wire.text(level.interval),
+        wire.bigint(level.amount_minor),
+        wire.smallint(level.customers),
+    )
+
+
+def _loss(
+    series: int, customer: str, loss: Loss, feedback: str | None, position: int | None
+) -> wire.Row:
+    return (
+        wire.smallint(series),
+        customer.encode(),
+        wire.unix(loss.at),
+        loss.currency.encode(),
+        loss.subscription.encode(),
+        loss.reason.encode(),
+        wire.text(feedback),
+        wire.bigint(loss.amount_minor),
+        wire.text(loss.product),
+        wire.text(loss.price),
+        wire.bigint(position),
+    )
+
+
+def _trial(subscription: str, customer: str, trial: Trial) -> wire.Row:
+    return (
+        subscription.encode(),
+        customer.encode(),
+        wire.text(trial.currency),
+        wire.text(trial.product),
+        wire.text(trial.price),
+        wire.unix(trial.started_at),
+        wire.unix(trial.ends_at),
+        wire.unix(trial.ended_at),
+        trial.outcome.encode(),
+        wire.unix(trial.converted_at),
+    )
+
+
+def _period(series: int, customer: str, period: Period) -> wire.Row:
+    return (
+        wire.smallint(series),
+        period.grain.encode(),
+        wire.day(period.start),
+        period.currency.encode(),
+        customer.encode(),
+        wire.bigint(period.start_minor),
+        wire.bigint(period.end_minor),
+        wire.boolean(period.was_active),
+        wire.boolean(period.is_lost),
+    )

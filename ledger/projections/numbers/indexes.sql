@@ -1,0 +1,43 @@
+-- Made after a bulk load.
+
+ALTER TABLE mrr_series ADD PRIMARY KEY (series);
+
+CREATE INDEX mrr_entries_customer ON mrr_entries (customer_id, series);
+
+CREATE INDEX mrr_entries_valid ON mrr_entries (series, valid_at);
+
+CREATE INDEX mrr_entries_position ON mrr_entries (series, position);
+
+ALTER TABLE mrr_days ADD PRIMARY KEY (
+    series, valid_day, recorded_day, currency, kind, reason, product, price, "interval", cohort
+);
+
+CREATE INDEX level_entries_customer ON level_entries (customer_id, series);
+
+CREATE INDEX level_entries_valid ON level_entries (series, measure, valid_at);
+
+CREATE INDEX level_entries_position ON level_entries (series, position);
+
+ALTER TABLE level_days ADD PRIMARY KEY (
+    series, measure, valid_day, recorded_day, currency, product, price, "interval"
+);
+
+ALTER TABLE mrr_periods ADD PRIMARY KEY (series, grain, start, currency, customer_id);
+
+CREATE INDEX mrr_periods_customer ON mrr_periods (customer_id);
+
+ALTER TABLE losses ADD PRIMARY KEY (series, customer_id, currency, lost_at);
+
+CREATE INDEX losses_list ON losses (series, lost_at);
+
+CREATE INDEX losses_customer ON losses (customer_id);
+
+ALTER TABLE trials ADD PRIMARY KEY (subscription_id);
+
+CREATE INDEX trials_ended ON trials (ended_at);
+
+CREATE INDEX trials_customer ON trials (customer_id);
+
+ALTER TABLE catalogue_terms ADD PRIMARY KEY (key);
+
+ALTER TABLE catalogue_uses ADD PRIMARY KEY (key, customer_id);

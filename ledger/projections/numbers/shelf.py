@@ -1,0 +1,223 @@
+"""Where books come from: the facts about customers' subscriptions, and the terms they cost by."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import chain
+from typing import Any
+
+import msgspec
+from psycopg.rows import class_row
+
+from ledger.log import Log
+from ledger.projections.crm.facts import Row
+from ledger.projections.numbers.book import Book, Learnt
+from ledger.projections.numbers.history import Bodies, bodies_needed
+from ledger.projections.numbers.series import Series
+from ledger.projections.projection import Connection
+from ledger.stripe_objects.fields import nested
+from ledger.stripe_objects.readers import view_of
+from ledger.stripe_objects.views import (
+    CatalogueItem,
+    Customer,
+    Discount,
+    HeldDiscount,
+    Subscription,
+)
+
+BOOKS = 500  # that are open at once
+
+_COLUMNS = (
+    "f.position, f.object_id, f.kind, f.customer_id, f.occurred_at, f.stripe_event_id, f.type,"
+    " f.mark, f.doubtful, f.is_deleted, convert_to(f.canonical::text, 'UTF8') AS canonical"
+)
+_OWN = f"""
+SELECT {_COLUMNS} FROM objects AS o JOIN facts AS f ON f.object_id = o.object_id
+WHERE o.customer_id = ANY (%(ids)s) AND o.kind IN ('subscription', 'discount')
+    AND f.mark IS NOT NULL AND f.position <= %(until)s
+ORDER BY f.position
+"""  # noqa: S608 — constants of ours
+# Whether a trial is of somebody who has paid before is asked of invoices; nothing else is.
+_INVOICES = f"""
+SELECT {_COLUMNS} FROM objects AS o JOIN facts AS f ON f.object_id = o.object_id
+WHERE o.customer_id = ANY (%(ids)s) AND o.kind = 'invoice' AND f.mark IS NOT NULL
+    AND f.position <= %(until)s
+    AND (f.canonical IS NULL OR f.canonical ->> 'subscription' = ANY (%(subscriptions)s))
+ORDER BY f.position
+"""  # noqa: S608
+_CUSTOMERS = f"""
+SELECT {_COLUMNS} FROM facts AS f
+WHERE f.object_id = ANY (%(ids)s) AND f.kind = 'customer' AND f.mark IS NOT NULL
+    AND f.position <= %(until)s
+ORDER BY f.position
+"""  # noqa: S608
+DISCOUNTED = """
+SELECT DISTINCT object_id FROM facts
+WHERE object_id = ANY (%(ids)s) AND kind = 'customer' AND canonical ? 'discount'
+UNION
+SELECT DISTINCT customer_id FROM facts
+WHERE customer_id = ANY (%(ids)s) AND kind = 'discount'
+    AND (canonical IS NULL OR NOT canonical ? 'subscription')
+"""
+_TERMS = """
+SELECT key, position, convert_to(terms::text, 'UTF8') FROM catalogue_terms
+WHERE key = ANY (%(keys)s) AND position <= %(until)s
+"""
+_USES = """
+INSERT INTO catalogue_uses (key, customer_id)
+SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING
+"""
+
+
+class _Named(msgspec.Struct):
+    """Of a subscription, what names the catalogue's terms."""
+
+    status: str | None = None
+    discounts: list[HeldDiscount] | None = None
+    items: list[_NamedItem] = []
+
+
+class _NamedItem(msgspec.Struct):
+    price: str | None = None
+    tiers_mode: str | None = None
+    discounts: list[HeldDiscount] | None = None
+
+
+_named = msgspec.json.Decoder(_Named).decode
+_SHAPES: Mapping[str, Callable[[bytes], Any]] = {
+    "subscription": _named,
+    "discount": msgspec.json.Decoder(Discount).decode,
+    "customer": msgspec.json.Decoder(Customer).decode,
+}
+_item = msgspec.json.Decoder(CatalogueItem).decode
+
+
+@dataclass(slots=True)
+class Opened:
+    """A book that has taken in all that is known, and what each fact changed: by position."""
+
+    book: Book
+    learnt: list[tuple[int, Learnt]] = field(default_factory=list)
+
+
+def open_books(
+    connection: Connection, customers: Sequence[str], series: Sequence[Series], until: int
+) -> Iterator[Opened]:
+    """Yield the books of these customers as known at a position; note by which terms they cost."""
+    bounds: dict[str, Any] = {"ids": list(customers), "until": until}
+    own = _rows(connection, _OWN, bounds)
+    bodies: dict[int, Mapping[str, Any]] = _bodies(connection, own)
+    names = _Names(bodies)
+    for row in own:
+        names.read(row)
+    more: list[Row] = []
+    if names.trials:
+        asked = {**bounds, "ids": [*names.on_trial], "subscriptions": [*names.trials]}
+        more += _rows(connection, _INVOICES, asked)
+    if discounted := [row[0] for row in connection.execute(DISCOUNTED, bounds).fetchall()]:
+        more += _rows(connection, _CUSTOMERS, {**bounds, "ids": discounted})
+    bodies.update(_bodies(connection, more))
+    for row in more:
+        names.read(row)
+    _note_uses(connection, names.keys)
+    terms = _terms(connection, set(chain(*names.keys.values())), until)
+    by_customer: dict[str, list[Row]] = defaultdict(list)
+    for row in merge(own, sorted(more, key=_position), key=_position):
+        if row.customer_id is not None:
+            by_customer[row.customer_id].append(row)
+    for customer in customers:
+        if facts := by_customer.get(customer):
+            told = [terms[key] for key in names.keys.get(customer, ()) if key in terms]
+            yield _read(Book(customer, series, bodies), facts, told)
+
+
+def _read(book: Book, facts: Sequence[Row], terms: Sequence[tuple[int, CatalogueItem]]) -> Opened:
+    opened = Opened(book)
+    told = sorted(terms, key=lambda one: one[0])
+    for fact in facts:
+        while told and told[0][0] < fact.position:
+            position, item = told.pop(0)
+            opened.learnt += ((position, one) for one in book.know(item))
+        opened.learnt += ((fact.position, one) for one in book.learn(fact))
+    for position, item in told:
+        opened.learnt += ((position, one) for one in book.know(item))
+    return opened
+
+
+class _Names:
+    """What the facts of some customers name: terms by customer, and subscriptions in a trial."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self.keys: dict[str, set[str]] = defaultdict(set)
+        self.trials: set[str] = set()
+        self.on_trial: set[str] = set()
+
+    def read(self, row: Row) -> None:
+        """Take notice of what a fact names."""
+        if row.kind not in _SHAPES:
+            return
+        assert row.customer_id is not None
+        if row.canonical is None:
+            shown: Any = view_of(nested(self._bodies[row.position], "data", "object"))
+        else:
+            shown = _SHAPES[row.kind](row.canonical)
+        if isinstance(shown, Customer):
+            held = shown.discount
+            if held is not None and held.terms is None and held.coupon:
+                self.keys[row.customer_id].add(f"coupon:{held.coupon}")
+        elif isinstance(shown, Discount):
+            if shown.terms is None and shown.coupon:
+                self.keys[row.customer_id].add(f"coupon:{shown.coupon}")
+        elif isinstance(shown, (_Named, Subscription)):
+            self._read_subscription(row, shown)
+
+    def _read_subscription(self, row: Row, shown: _Named | Subscription) -> None:
+        assert row.customer_id is not None
+        assert row.object_id is not None
+        if shown.status == "trialing":
+            self.trials.add(row.object_id)
+            self.on_trial.add(row.customer_id)
+        held = [*(shown.discounts or ())]
+        for item in shown.items:
+            held += item.discounts or ()
+            if item.tiers_mode and item.price:
+                self.keys[row.customer_id].add(item.price)
+        for one in held:
+            if one.terms is None and one.coupon:
+                self.keys[row.customer_id].add(f"coupon:{one.coupon}")
+
+
+def _position(row: Row) -> int:
+    return row.position
+
+
+def _rows(connection: Connection, query: str, bounds: Mapping[str, Any]) -> list[Row]:
+    with connection.cursor(binary=True, row_factory=class_row(Row)) as cursor:
+        cursor.execute(query.encode(), bounds)
+        return cursor.fetchall()
+
+
+def _bodies(connection: Connection, rows: Sequence[Row]) -> dict[int, Mapping[str, Any]]:
+    needed = bodies_needed(rows)
+    found = Log(connection).at(sorted(needed)) if needed else {}
+    return {position: event.data for position, event in found.items()}
+
+
+def _terms(
+    connection: Connection, keys: set[str], until: int
+) -> dict[str, tuple[int, CatalogueItem]]:
+    if not keys:
+        return {}
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(_TERMS, {"keys": sorted(keys), "until": until}).fetchall()
+    return {key: (position, _item(terms)) for key, position, terms in rows}
+
+
+def _note_uses(connection: Connection, keys: Mapping[str, set[str]]) -> None:
+    uses = sorted((key, customer) for customer, named in keys.items() for key in named)
+    if uses:
+        connection.execute(_USES, [[key for key, _ in uses], [customer for _, customer in uses]])

@@ -1,0 +1,140 @@
+-- The numbers: all of it can be dropped and made again from the log. Amounts in minor units of
+-- `currency`, instants UTC, days and periods in the reporting zone of the series.
+
+-- The definition sets that live side by side, each under a version of the calculation.
+CREATE TABLE mrr_series (
+    series smallint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    hash text COLLATE "C" NOT NULL,
+    calculation integer NOT NULL,
+    definitions jsonb NOT NULL
+);
+
+-- Movements of MRR as a book-keeper enters them: what a fact changes of what was believed of the
+-- past is taken back and entered anew, both at that fact's position. Nothing is ever changed here.
+CREATE TABLE mrr_entries (
+    series smallint NOT NULL,
+    position bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    valid_at timestamptz NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    subscription_id text COLLATE "C" NOT NULL,
+    item_id text COLLATE "C",
+    product text COLLATE "C",
+    price text COLLATE "C",
+    "interval" text COLLATE "C",
+    kind text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    amount_minor bigint NOT NULL,
+    movements smallint NOT NULL,
+    customers smallint NOT NULL,
+    unknowns smallint NOT NULL,
+    group_at timestamptz NOT NULL,
+    cohort date
+);
+
+-- The same by day: how it changed, and when that was learnt.
+CREATE TABLE mrr_days (
+    series smallint NOT NULL,
+    valid_day date NOT NULL,
+    recorded_day date NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    product text COLLATE "C" NOT NULL,
+    price text COLLATE "C" NOT NULL,
+    "interval" text COLLATE "C" NOT NULL,
+    cohort date NOT NULL,
+    amount_minor bigint NOT NULL,
+    movements bigint NOT NULL,
+    customers bigint NOT NULL,
+    unknowns bigint NOT NULL
+);
+
+-- What is told beside MRR (at_risk, scheduled, trial, trial_scheduled, paused) and how customers
+-- stand (status:…), entered in the same way.
+CREATE TABLE level_entries (
+    series smallint NOT NULL,
+    measure text COLLATE "C" NOT NULL,
+    position bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    valid_at timestamptz NOT NULL,
+    currency text COLLATE "C",
+    customer_id text COLLATE "C" NOT NULL,
+    subscription_id text COLLATE "C",
+    product text COLLATE "C",
+    price text COLLATE "C",
+    "interval" text COLLATE "C",
+    amount_minor bigint NOT NULL,
+    customers smallint NOT NULL
+);
+
+CREATE TABLE level_days (
+    series smallint NOT NULL,
+    measure text COLLATE "C" NOT NULL,
+    valid_day date NOT NULL,
+    recorded_day date NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    product text COLLATE "C" NOT NULL,
+    price text COLLATE "C" NOT NULL,
+    "interval" text COLLATE "C" NOT NULL,
+    amount_minor bigint NOT NULL,
+    customers bigint NOT NULL
+);
+
+-- What customers were worth at both ends of each month, quarter and year in which they moved, as
+-- known now.
+CREATE TABLE mrr_periods (
+    series smallint NOT NULL,
+    grain text COLLATE "C" NOT NULL,
+    start date NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    start_minor bigint NOT NULL,
+    end_minor bigint NOT NULL,
+    was_active boolean NOT NULL,
+    is_lost boolean NOT NULL
+);
+
+-- Customers who were lost, as known now. `position`: of the fact about the subscription whose end it
+-- was that says what they told of it.
+CREATE TABLE losses (
+    series smallint NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    lost_at timestamptz NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    subscription_id text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    feedback text COLLATE "C",
+    amount_minor bigint NOT NULL,
+    product text COLLATE "C",
+    price text COLLATE "C",
+    position bigint
+);
+
+-- First trials of subscriptions, as known now. Ended and converted: null until they are.
+CREATE TABLE trials (
+    subscription_id text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    currency text COLLATE "C",
+    product text COLLATE "C",
+    price text COLLATE "C",
+    started_at timestamptz NOT NULL,
+    ends_at timestamptz,
+    ended_at timestamptz,
+    outcome text COLLATE "C" NOT NULL,
+    converted_at timestamptz
+);
+
+-- The terms of coupons and tiered prices, where they were told first; and who costs by which.
+CREATE TABLE catalogue_terms (
+    key text COLLATE "C" NOT NULL,
+    position bigint NOT NULL,
+    terms jsonb NOT NULL
+);
+
+CREATE TABLE catalogue_uses (
+    key text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C" NOT NULL
+);

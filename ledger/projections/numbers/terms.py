@@ -1,0 +1,158 @@
+"""Discounts in force: which a subscription has at a moment, until when, and what they take off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ledger.projections.definitions import Profile
+from ledger.projections.numbers.history import History
+from ledger.projections.numbers.worth import InForce
+from ledger.stripe_objects.views import (
+    CatalogueItem,
+    Coupon,
+    Customer,
+    Discount,
+    HeldDiscount,
+    Subscription,
+)
+
+COUNTED_DURATIONS: dict[Profile, frozenset[str]] = {
+    "recurring": frozenset({"forever", "repeating"}),
+    "forever": frozenset({"forever"}),
+    "net": frozenset({"forever", "repeating", "once"}),
+    "list": frozenset(),
+}
+
+
+@dataclass(slots=True)
+class Terms:
+    """What one customer's subscriptions cost by, as far as it is known.
+
+    Terms of coupons and prices never change at Stripe, so what is known of one holds for its past.
+    """
+
+    discounts: dict[str, Discount] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    coupons: dict[str, Coupon] = field(default_factory=dict)
+    prices: dict[str, CatalogueItem] = field(default_factory=dict)
+    customer: History[Customer] | None = None
+
+    def learn(self, discount: Discount, ended_at: int | None) -> bool:
+        """Take in a discount as it was at first, and when it was ended; return whether it is news.
+
+        A discount that was taken away says that it ended then; what it was to be is told before.
+        """
+        if discount.id is None:
+            return False
+        is_news = self.discounts.get(discount.id) != discount
+        self.discounts[discount.id] = discount
+        if ended_at is not None:
+            is_news |= self.ended.get(discount.id) != ended_at
+            self.ended[discount.id] = ended_at
+        return is_news
+
+    def know(self, item: CatalogueItem) -> None:
+        """Take in a coupon's or a price's terms."""
+        if item.id is None:
+            return
+        if item.tiers:
+            self.prices[item.id] = item
+        else:
+            self.coupons[item.id] = Coupon(
+                percent_off=item.percent_off,
+                amount_off=item.amount_off,
+                currency=item.currency,
+                duration=item.duration,
+                products=item.products,
+            )
+
+    def in_force(
+        self, subscription: Subscription, at: int, profile: Profile
+    ) -> tuple[dict[int, list[InForce]], list[InForce]]:
+        """Return the discounts that count: of items by index, and of the whole subscription."""
+        own: dict[int, list[InForce]] = {}
+        for index, item in enumerate(subscription.items):
+            held = item.discounts
+            if held is None:
+                held = self._told_of(subscription, item.id, at)
+            if found := [one for each in held if (one := self._counted(each, at, profile))]:
+                own[index] = found
+        held = self._shared(subscription, at)
+        return own, [one for each in held if (one := self._counted(each, at, profile))]
+
+    def ends(self, subscription: Subscription, since: int) -> Iterator[int]:
+        """Yield when discounts of a subscription end by themselves (unix seconds)."""
+        held = [*(subscription.discounts or ())]
+        for item in subscription.items:
+            held += item.discounts or ()
+        held += (
+            _held(one) for one in self.discounts.values() if one.subscription == subscription.id
+        )
+        if self.customer is not None:
+            held += [state.discount for state in self.customer.states if state.discount]
+        for one in held:
+            end = self._end(one)
+            if end is not None and end >= since:
+                yield end
+
+    def _shared(self, subscription: Subscription, at: int) -> list[HeldDiscount]:
+        """Return what the whole subscription holds, or where it has nothing its customer does."""
+        held = [*(subscription.discounts or ())]
+        if subscription.discounts is None:
+            held = self._told_of(subscription, None, at)
+        elif len(held) == 1 and held[0].coupon is not None:  # one `discount`, where more may be
+            more = self._told_of(subscription, None, at)
+            held += [one for one in more if one.id != held[0].id]
+        if not held and self.customer is not None:
+            known = self.customer.at(at)
+            if known is not None and known.discount is not None:
+                return [known.discount]
+        return held
+
+    def _told_of(self, subscription: Subscription, item: str | None, at: int) -> list[HeldDiscount]:
+        """Return the discounts that events told of, where the subscription names them not all."""
+        told = [
+            one
+            for one in self.discounts.values()
+            if one.subscription == subscription.id
+            and one.subscription_item == item
+            and (one.start or 0) <= at < self.ended.get(one.id or "", at + 1)
+        ]
+        return [_held(one) for one in sorted(told, key=lambda one: (one.start or 0, one.id or ""))]
+
+    def _counted(self, held: HeldDiscount, at: int, profile: Profile) -> InForce | None:
+        if profile == "list":
+            return None
+        end = self._end(held)
+        if end is not None and end <= at:
+            return None
+        terms = self._terms(held)
+        if terms is None:
+            return InForce(None)
+        counted = (terms.duration or "forever") in COUNTED_DURATIONS[profile]
+        return InForce(terms) if counted else None
+
+    def _end(self, held: HeldDiscount) -> int | None:
+        if held.end is not None:
+            return held.end
+        known = self.discounts.get(held.id or "")
+        return known.end if known else None
+
+    def _terms(self, held: HeldDiscount) -> Coupon | None:
+        if held.terms is not None:
+            return held.terms
+        known = self.discounts.get(held.id or "")
+        if known is not None and known.terms is not None:
+            return known.terms
+        return self.coupons.get(held.coupon or (known.coupon if known else None) or "")
+
+
+def _held(discount: Discount) -> HeldDiscount:
+    return HeldDiscount(
+        id=discount.id,
+        coupon=discount.coupon,
+        start=discount.start,
+        end=discount.end,
+        terms=discount.terms,
+    )
