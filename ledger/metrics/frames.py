@@ -1,0 +1,174 @@
+"""MRR period by period: what it was at both ends, and by which movements it went from one to other.
+
+Sums by day answer, and the entries of the two days at the edges: the one in which `until` lies, and
+the one in which `position` was recorded.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from ledger.metrics.question import Period, Question, recorded_edge
+from ledger.projections.projection import Connection
+
+KINDS = ("new", "expansion", "contraction", "churn", "reactivation", "transfer")
+_NO_DAY = date(9999, 12, 31)
+
+_COLUMNS = "currency, kind, amount_minor, movements, customers, unknowns"
+_DAY = "(valid_at AT TIME ZONE %(zone)s)::date"
+_COUNTRY = "customer_id IN (SELECT id FROM customers WHERE country = %(country)s)"
+
+
+@dataclass(slots=True)
+class Frame:
+    """One period of one currency; amounts in minor units.
+
+    `amounts` and `movements` are by kind, signed: a contraction is negative. `unknowns`: items at
+    the end that no amount is known of, left out of every sum.
+    """
+
+    period: Period
+    currency: str
+    start_minor: int = 0
+    end_minor: int = 0
+    customers_start: int = 0
+    customers_end: int = 0
+    unknowns: int = 0
+    amounts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    movements: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+
+    @property
+    def lost_minor(self) -> int:
+        """What churn and contraction took away."""
+        return -self.amounts["churn"] - self.amounts["contraction"]
+
+    @property
+    def won_minor(self) -> int:
+        """What expansion and reactivation brought."""
+        return self.amounts["expansion"] + self.amounts["reactivation"]
+
+
+Key = tuple[str, str]  # currency, and the value of the dimension that is asked for
+
+
+def frames(
+    connection: Connection, asked: Question, by: str | None = None
+) -> dict[Key, list[Frame]]:
+    """Return the frames of every currency, in order, per value of a dimension if one is given."""
+    query, bounds = _query(connection, asked, by)
+    opening: dict[Key, list[int]] = defaultdict(lambda: [0, 0, 0])
+    inside: dict[Key, dict[date, list[tuple[Any, ...]]]] = defaultdict(lambda: defaultdict(list))
+    for currency, value, first, kind, amount, movements, customers, unknowns in connection.execute(
+        query.encode(), bounds
+    ).fetchall():
+        if first is None:
+            for index, one in enumerate((amount, customers, unknowns)):
+                opening[currency, value][index] += int(one)
+        else:
+            inside[currency, value][first].append(
+                (kind, int(amount), int(movements), int(customers), int(unknowns))
+            )
+    return {
+        key: _followed(asked, key[0], opening[key], inside[key])
+        for key in sorted(opening.keys() | inside.keys())
+    }
+
+
+def _followed(
+    asked: Question,
+    currency: str,
+    opening: list[int],
+    inside: Mapping[date, list[tuple[Any, ...]]],
+) -> list[Frame]:
+    amount, customers, unknowns = opening
+    made = []
+    for period in asked.periods:
+        frame = Frame(period, currency, amount, amount, customers, customers, unknowns)
+        for kind, change, movements, came, unknown in inside.get(period.start, ()):
+            frame.end_minor += change
+            frame.customers_end += came
+            frame.unknowns += unknown
+            if kind in frame.amounts:
+                frame.amounts[kind] += change
+                frame.movements[kind] += movements
+        amount, customers, unknowns = frame.end_minor, frame.customers_end, frame.unknowns
+        made.append(frame)
+    return made
+
+
+def _query(connection: Connection, asked: Question, by: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the query for (currency, value, first day or null before, kind, sums)."""
+    source, bounds = source_of(connection, asked, "mrr_entries", "mrr_days", _COLUMNS, by)
+    bounds["start"] = asked.periods[0].start
+    bucket = "(date_trunc(%(interval)s, day::timestamp))::date"
+    return (
+        f"SELECT currency, value, CASE WHEN day >= %(start)s"  # noqa: S608 — built of our own words
+        f" THEN greatest({bucket}, %(start)s) END AS first, kind, sum(amount_minor),"
+        f" sum(movements), sum(customers), sum(unknowns) FROM ({source}) AS told"
+        " GROUP BY 1, 2, 3, 4",
+        bounds,
+    )
+
+
+def source_of(
+    connection: Connection,
+    asked: Question,
+    entries: str,
+    days: str,
+    columns: str,
+    by: str | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Return a query for rows (day, value, …columns) of all that counts until the question's end.
+
+    From the sums by day where these say all, from single entries at the edges and where what is
+    asked of the customer is in no sum.
+    """
+    last = asked.periods[-1].end
+    edge = min(last, asked.until.astimezone(asked.zone).date())
+    recorded, before = recorded_edge(connection, asked)
+    bounds: dict[str, Any] = {
+        **asked.filters,
+        "series": asked.series.number,
+        "zone": asked.zone.key,
+        "filter_interval": asked.filters.get("interval"),
+        "edge": edge,
+        "edge_at": asked.begins(edge),
+        "until": min(asked.until, asked.begins(last)),
+        "position": asked.position,
+        "recorded": recorded or _NO_DAY,
+        "before": before,
+    }
+    bounds["interval"] = asked.interval
+    where = "series = %(series)s" + "".join(
+        f" AND {_condition(name)}" for name in asked.filters if name != "country"
+    )
+    value = f"coalesce(\"{by}\"::text, '')" if by else "''"
+    told = (  # every word of it is ours
+        f"SELECT {_DAY} AS day, {value} AS value, {columns} FROM {entries}"  # noqa: S608
+        f" WHERE {where}"
+    )
+    ends = "valid_at <= %(until)s" if asked.begins(last) > asked.until else "valid_at < %(until)s"
+    if "country" in asked.filters:
+        return f"{told} AND {_COUNTRY} AND {ends} AND position <= %(position)s", bounds
+    parts = [
+        f"SELECT valid_day AS day, {value} AS value, {columns} FROM {days}"  # noqa: S608
+        f" WHERE {where} AND valid_day < %(edge)s AND recorded_day < %(recorded)s"
+    ]
+    if edge < last:
+        parts.append(f"{told} AND valid_at >= %(edge_at)s AND {ends} AND position <= %(position)s")
+    if not asked.is_present:
+        parts.append(
+            f"{told} AND valid_at < %(edge_at)s AND position > %(before)s"
+            " AND position <= %(position)s"
+        )
+    return " UNION ALL ".join(parts), bounds
+
+
+def _condition(name: str) -> str:
+    if name == "interval":
+        return '"interval" = %(filter_interval)s'
+    return f"{name} = %({name})s"

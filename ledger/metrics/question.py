@@ -1,0 +1,225 @@
+"""What is asked of the numbers: which series, which periods, what is left out, as known when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+from ledger.errors import RequestInvalid, ViewsBehind
+from ledger.log import Log
+from ledger.metrics.definitions import chosen_series
+from ledger.moments import Moment
+from ledger.projections import Numbers
+from ledger.projections.numbers.series import Series
+from ledger.projections.projection import Connection
+
+Interval = Literal["day", "month", "quarter", "year"]
+INTERVALS: tuple[Interval, ...] = get_args(Interval)
+PERIODS_MAX = 1100  # three years of days
+FILTERS = ("currency", "product", "price", "interval", "cohort", "country")
+OF_ITEMS = frozenset({"product", "price", "interval"})  # not of a customer as a whole
+_MONTH = re.compile(r"(\d{4})-(\d{2})").fullmatch
+_QUARTER = re.compile(r"(\d{4})-[Qq]([1-4])").fullmatch
+_YEAR = re.compile(r"\d{4}").fullmatch
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+@dataclass(frozen=True)
+class Period:
+    """One period of a series of numbers: from the day `start` until before `end`."""
+
+    start: date
+    end: date
+    interval: Interval
+
+    @property
+    def label(self) -> str:
+        """How people name it: 2026, 2026-Q4, 2026-11, 2026-11-28."""
+        if self.interval == "year":
+            return f"{self.start:%Y}"
+        if self.interval == "quarter":
+            return f"{self.start:%Y}-Q{(self.start.month + 2) // 3}"
+        return f"{self.start:%Y-%m}" if self.interval == "month" else f"{self.start:%F}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole calendar period, not cut at one of its ends."""
+        return (
+            self.start == first_of(self.start, self.interval)
+            and self.end == next_of(self.start, self.interval)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a series: every number that answers it follows from this alone.
+
+    `until` is the instant after which nothing has happened yet, `position` what is known;
+    `is_present` tells that this is all the views know.
+    """
+
+    series: Series
+    periods: tuple[Period, ...]
+    interval: Interval
+    until: datetime
+    position: int
+    is_present: bool
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The reporting zone."""
+        return self.series.definitions.zone
+
+    def begins(self, day: date) -> datetime:
+        """Return when a day begins."""
+        return datetime.combine(day, time.min, self.zone).astimezone(UTC)
+
+    def is_over(self, period: Period) -> bool:
+        """Whether a period has ended."""
+        return self.begins(period.end) <= self.until
+
+    def require_whole_customers(self, name: str) -> None:
+        """Raise RequestInvalid if only some of a customer's items are asked about."""
+        if chosen := OF_ITEMS & self.filters.keys():
+            raise RequestInvalid(
+                f"`{name}` is about customers as a whole; it cannot be filtered by"
+                f" {', '.join(sorted(chosen))}."
+            )
+
+
+def question(
+    connection: Connection,
+    *,
+    now: datetime,
+    start: str | None = None,
+    end: str | None = None,
+    interval: str = "month",
+    definitions: str | None = None,
+    moment: Moment | None = None,
+    filters: Mapping[str, str] | None = None,
+) -> Question:
+    """Return the question that is meant; raise RequestInvalid naming what cannot be meant.
+
+    `start` and `end` are days, months (2026-11), quarters (2026-Q4) or years, both included; twelve
+    months up to now where nothing is said.
+    """
+    if interval not in INTERVALS:
+        raise RequestInvalid(f"`interval` is one of {', '.join(INTERVALS)}, not {interval!r}.")
+    chosen: Interval = interval
+    moment = moment or Moment()
+    seen = numbers_position(connection)
+    position = seen if moment.known_at is None else moment.known_at
+    if position > seen:
+        raise ViewsBehind(f"The numbers are at {seen}, not at {position} yet; try again.")
+    series = chosen_series(connection, definitions, position=position)
+    until = moment.as_of or now
+    today = until.astimezone(series.definitions.zone).date()
+    last = period_of(end, "to")[1] if end else today + timedelta(days=1)
+    first = period_of(start, "from")[0] if start else _year_before(last, chosen)
+    last = min(last, today + timedelta(days=1))
+    if first >= last:
+        raise RequestInvalid(f"`from` {first} is not before `to`, or in the future.")
+    known = {name: value for name, value in (filters or {}).items() if value is not None}
+    if unknown := known.keys() - set(FILTERS):
+        raise RequestInvalid(
+            f"There is no filter {min(unknown)!r}; there are {', '.join(FILTERS)}."
+        )
+    if "cohort" in known:
+        known["cohort"] = str(period_of(known["cohort"], "cohort")[0])
+    periods = tuple(_between(first, last, chosen))
+    return Question(series, periods, chosen, until, position, position == seen, known)
+
+
+def numbers_position(connection: Connection) -> int:
+    """Return how far the numbers have read the log; raise ViewsBehind while they are remade."""
+    row = connection.execute(
+        "SELECT position FROM bookmarks WHERE projection = %s AND version = %s",
+        [Numbers.name, Numbers.version],
+    ).fetchone()
+    if row is None:
+        raise ViewsBehind("The numbers are being rebuilt for this release; try again.")
+    return int(row[0])
+
+
+def recorded_edge(connection: Connection, asked: Question) -> tuple[date | None, int]:
+    """Return the day in which the position was recorded (UTC), and the last position before it.
+
+    (None, 0) for the present.
+    """
+    if asked.is_present:
+        return None, 0
+    log = Log(connection)
+    row = connection.execute(
+        "SELECT recorded_at FROM events WHERE position = %s", [asked.position]
+    ).fetchone()
+    if row is None:
+        return date.min, 0
+    day = row[0].astimezone(UTC).date()
+    before = datetime.combine(day, time.min, UTC) - timedelta(microseconds=1)
+    return day, log.position_at(before)
+
+
+def period_of(text: str, name: str) -> tuple[date, date]:
+    """Return the first day of what is named, and the day after its last; raise RequestInvalid."""
+    try:
+        if found := _MONTH(text):
+            start = date(int(found[1]), int(found[2]), 1)
+            return start, next_of(start, "month")
+        if found := _QUARTER(text):
+            start = date(int(found[1]), int(found[2]) * 3 - 2, 1)
+            return start, next_of(start, "quarter")
+        if _YEAR(text):
+            start = date(int(text), 1, 1)
+            return start, next_of(start, "year")
+        start = date.fromisoformat(text)
+        return start, start + timedelta(days=1)
+    except (ValueError, OverflowError) as error:
+        raise RequestInvalid(
+            f"`{name}` {text!r} is no day, month, quarter or year: use 2026-11-28, 2026-11,"
+            " 2026-Q4 or 2026."
+        ) from error
+
+
+def first_of(day: date, interval: Interval) -> date:
+    """Return the first day of the period that a day is in."""
+    if interval == "day":
+        return day
+    months = _MONTHS[interval]
+    return day.replace(month=(day.month - 1) // months * months + 1, day=1)
+
+
+def next_of(day: date, interval: Interval) -> date:
+    """Return the first day of the period after the one that a day is in."""
+    if interval == "day":
+        return day + timedelta(days=1)
+    first = first_of(day, interval)
+    year, month = divmod(first.year * 12 + first.month - 1 + _MONTHS[interval], 12)
+    return date(year, month + 1, 1)
+
+
+def _between(first: date, last: date, interval: Interval) -> list[Period]:
+    found: list[Period] = []
+    while first < last:
+        end = min(next_of(first, interval), last)
+        found.append(Period(first, end, interval))
+        first = end
+        if len(found) > PERIODS_MAX:
+            raise RequestInvalid(
+                f"That are more than {PERIODS_MAX} periods: choose a longer `interval`."
+            )
+    return found
+
+
+def _year_before(last: date, interval: Interval) -> date:
+    """Return where a series begins if nobody says: a year, or a month of days, before its end."""
+    day = last - timedelta(days=1)
+    if interval == "day":
+        return day - timedelta(days=29)
+    first = first_of(day, "month")
+    year, month = divmod(first.year * 12 + first.month - 1 - 11, 12)
+    return first_of(date(year, month + 1, 1), interval)
