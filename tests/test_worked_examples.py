@@ -188,7 +188,7 @@ Check = Callable[[Numbers, Json, Any], None]
 
 
 def _one(numbers: Numbers, given: Json, *, quantity: int | None = None, **more: Any) -> Json:
-    amount = given.get("amount", given.get("unit_amount"))
+    amount = given["amount"] if "amount" in given else given["unit_amount"]
     of = price(amount, given.get("interval", "month"), given.get("interval_count", 1))
     return begun("2024-01-01", sub("a", (of, quantity or given.get("quantity", 1)), **more))
 
@@ -385,7 +385,7 @@ def r11(numbers: Numbers, given: Json, expected: Any) -> None:
 def r12(numbers: Numbers, given: Json, expected: Any) -> None:
     of = price(given["each"])
     numbers.told(begun("2024-01-01", sub("a", (of, 1))))
-    trial = {"status": "trialing", "trial_end": at("2024-03-01")}
+    trial: Json = {"status": "trialing", "trial_end": at("2024-03-01")}
     numbers.told(begun("2024-01-01", sub("b", (of, 1), **trial)))
     leaving = sub("c", (of, 1), **trial, cancel_at=at("2024-02-20"))
     numbers.told(begun("2024-01-01", leaving), ended(at("2024-02-20"), leaving))
@@ -398,9 +398,10 @@ def r12(numbers: Numbers, given: Json, expected: Any) -> None:
 def r15(numbers: Numbers, given: Json, expected: Any) -> None:
     large = price(10_000)
     numbers.told(
-        begun("2024-01-01", sub("grows", (large, 1))), begun("2024-01-01", sub("ends", (price(5_000), 1))),
+        begun("2024-01-01", sub("grows", (large, 1))),
+        begun("2024-01-01", sub("ends", (price(given["churn"]), 1))),
         begun("2024-01-01", sub("shrinks", (large, 1))),
-    )  # fmt: skip
+    )
     numbers.told(
         begun("2024-02-01", sub("comes", (price(given["new"]), 1))),
         updated(at("2024-02-01"), sub("grows", (price(10_000 + given["expansion"]), 1))),

@@ -5,7 +5,16 @@ from __future__ import annotations
 from flask import Blueprint, request
 
 from api.errors import ApiError
-from api.v1 import customers, events, invoices, payments, status, streams, subscriptions
+from api.v1 import (
+    customers,
+    events,
+    invoices,
+    metrics,
+    payments,
+    status,
+    streams,
+    subscriptions,
+)
 from ledger.ids import is_id
 
 blueprint = Blueprint("v1", __name__, url_prefix="/v1")
@@ -19,5 +28,5 @@ def refuse_what_is_no_id() -> None:
             raise ApiError(404, "not_found", "There is nothing of this name.")
 
 
-for part in (customers, subscriptions, invoices, payments, streams, events, status):
+for part in (customers, subscriptions, invoices, payments, metrics, streams, events, status):
     part.routes(blueprint)

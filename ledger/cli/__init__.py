@@ -8,6 +8,7 @@ import click
 import psycopg
 
 from ledger.cli import (
+    definitions,
     demo,
     doctor,
     events,
@@ -15,6 +16,7 @@ from ledger.cli import (
     ledgers,
     rebuild,
     reconcile,
+    report,
     serve,
     tokens,
     verify,
@@ -41,6 +43,8 @@ for command in (
     *doctor.COMMANDS,
     *rebuild.COMMANDS,
     *reconcile.COMMANDS,
+    *report.COMMANDS,
+    *definitions.COMMANDS,
     *tokens.COMMANDS,
     *ledgers.COMMANDS,
     *keys.COMMANDS,

@@ -1,0 +1,190 @@
+"""`/v1/metrics`: the numbers by period, their movements, and the events that explain them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+from marshmallow import ValidationError, fields, validate
+
+from api.v1.access import Caller, reading
+from api.v1.lists import Query, id_filter, listed, query
+from api.v1.moments import AtMoment
+from ledger.metrics import telling
+from ledger.metrics.answers import DIMENSIONS, Answer, answer, metric_named
+from ledger.metrics.cohorts import cohorts
+from ledger.metrics.frames import KINDS, frames
+from ledger.metrics.losses import reasons
+from ledger.metrics.metrics import METRICS
+from ledger.metrics.movements import movements
+from ledger.metrics.question import INTERVALS, Question, question
+from ledger.moments import moment_of
+
+_SHORT = validate.Length(min=1, max=40)
+
+
+class MetricQuery(AtMoment):
+    """What every question about numbers takes."""
+
+    start = fields.String(data_key="from", validate=_SHORT)
+    end = fields.String(data_key="to", validate=_SHORT)
+    interval = fields.String(validate=validate.OneOf(INTERVALS), load_default="month")
+    definitions = fields.String(validate=_SHORT)
+    currency = id_filter()
+    product = id_filter()
+    price = id_filter()
+    plan = id_filter()
+    billing_interval = fields.String(validate=_SHORT)
+    country = id_filter()
+    cohort = fields.String(validate=_SHORT)
+
+
+class GroupedQuery(MetricQuery):
+    """A metric may be told apart by a dimension."""
+
+    by = fields.String(validate=validate.OneOf(DIMENSIONS))
+
+
+class MovementsQuery(MetricQuery):
+    """Movements one by one, or summed by period."""
+
+    kind = fields.String(validate=validate.OneOf(KINDS))
+    customer = id_filter()
+    period = fields.String(validate=_SHORT)
+    limit = fields.Integer(load_default=100, validate=validate.Range(min=1, max=1000))
+    starting_after = fields.String(validate=validate.Length(min=1, max=300))
+
+
+def routes(blueprint: Blueprint) -> None:
+    """Mount the routes."""
+    blueprint.get("/metrics")(list_metrics)
+    blueprint.get("/metrics/cohorts")(show_cohorts)
+    blueprint.get("/metrics/churn_reasons")(show_churn_reasons)
+    blueprint.get("/metrics/mrr/movements")(show_movements)
+    blueprint.get("/metrics/<name>")(show_metric)
+    blueprint.get("/metrics/<name>/explain")(explain_metric)
+
+
+def list_metrics() -> Response:
+    """Return which metrics there are, with their formulas."""
+    query(Query())
+    with reading():
+        return listed(
+            (
+                {"object": "metric", "name": one.name, "unit": one.unit, "what": one.what}
+                for one in METRICS.values()
+            ),
+            has_more=False,
+        )
+
+
+def show_metric(name: str) -> Response:
+    """Return a metric by period and currency."""
+    asked_for = query(GroupedQuery())
+    by = asked_for.pop("by", None)
+    with reading() as caller:
+        metric = metric_named(name)
+        asked = _asked(caller, asked_for)
+        found: Iterable[Answer] = answer(caller.connection, asked, name, by)
+        return jsonify(
+            object="metric",
+            name=name,
+            unit=metric.unit,
+            what=metric.what,
+            **telling.told_question(asked),
+            data=[telling.told_answer(asked, metric, one) for one in found],
+        )
+
+
+def show_movements() -> Response:
+    """Return by what MRR went from the start to the end of each period."""
+    asked_for = query(MetricQuery())
+    with reading() as caller:
+        asked = _asked(caller, asked_for)
+        found = [one for of in frames(caller.connection, asked).values() for one in of]
+        return jsonify(
+            object="mrr_movements",
+            **telling.told_question(asked),
+            data=[telling.told_frame(asked, one) for one in found],
+        )
+
+
+def explain_metric(name: str) -> Response:
+    """Return the movements of a period one by one, each with the events it follows from."""
+    asked_for = query(MovementsQuery())
+    if period := asked_for.pop("period", None):
+        asked_for["start"] = asked_for["end"] = period
+    limit, after = asked_for.pop("limit"), _cursor(asked_for.pop("starting_after", None))
+    kind, customer = asked_for.pop("kind", None), asked_for.pop("customer", None)
+    with reading() as caller:
+        metric_named(name)
+        asked = _asked(caller, asked_for)
+        found = movements(
+            caller.connection, asked, kind=kind, customer=customer, after=after, limit=limit + 1
+        )
+        return listed(
+            map(telling.told_movement, found[:limit]),
+            has_more=len(found) > limit,
+            **telling.told_question(asked),
+        )
+
+
+def show_cohorts() -> Response:
+    """Return what became of the customers of each month, month by month."""
+    asked_for = query(MetricQuery())
+    with reading() as caller:
+        asked = _asked(caller, asked_for)
+        return jsonify(
+            object="cohorts",
+            **telling.told_question(asked),
+            data=[one.told() for one in cohorts(caller.connection, asked)],
+        )
+
+
+def show_churn_reasons() -> Response:
+    """Return why customers left: Stripe's feedback, how many, which share, what MRR they paid."""
+    asked_for = query(MetricQuery())
+    with reading() as caller:
+        asked = _asked(caller, asked_for)
+        return jsonify(
+            object="churn_reasons",
+            **telling.told_question(asked),
+            data=[one.told() for one in reasons(caller.connection, asked)],
+        )
+
+
+def _asked(caller: Caller, given: dict[str, Any]) -> Question:
+    now = caller.ledger.clock.now()
+    moment = moment_of(
+        caller.connection, given.pop("as_of", None), given.pop("known_at", None), now
+    )
+    filters = {
+        "currency": given.get("currency"),
+        "product": given.get("product"),
+        "price": given.get("price") or given.get("plan"),
+        "interval": given.get("billing_interval"),
+        "country": given.get("country"),
+        "cohort": given.get("cohort"),
+    }
+    return question(
+        caller.connection,
+        now=now,
+        start=given.get("start"),
+        end=given.get("end"),
+        interval=given["interval"],
+        definitions=given.get("definitions"),
+        moment=moment,
+        filters={name: value for name, value in filters.items() if value},
+    )
+
+
+def _cursor(text: str | None) -> tuple[datetime, str, str] | None:
+    if text is None:
+        return None
+    at, _, rest = text.partition("~")
+    customer, _, currency = rest.partition("~")
+    if not (at.isdigit() and len(at) < 12 and customer and currency):
+        raise ValidationError("must be the `id` of a movement.", "starting_after")
+    return datetime.fromtimestamp(int(at), UTC), customer, currency

@@ -1,0 +1,253 @@
+"""`ledger report`: the numbers as tables, JSON, CSV or a workbook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger.cli.context import Context, say_json, say_table
+from ledger.cli.events import as_of_option, known_at_option
+from ledger.errors import RequestInvalid
+from ledger.metrics import telling
+from ledger.metrics.answers import DIMENSIONS, answer, metric_named
+from ledger.metrics.cohorts import cohorts
+from ledger.metrics.frames import KINDS, frames
+from ledger.metrics.losses import reasons
+from ledger.metrics.metrics import METRICS, Unit
+from ledger.metrics.movements import movements
+from ledger.metrics.question import INTERVALS, Question, question
+from ledger.metrics.restatement import between_definitions, between_positions
+from ledger.metrics.tables import as_csv, write_xlsx
+from ledger.moments import moment_of
+from ledger.money import decimals, written
+from ledger.projections.projection import Connection
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report's rows: as JSON tells them, and the columns of its table."""
+
+    rows: Sequence[Row]
+    columns: Sequence[str]
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.option("--from", "start", metavar="PERIOD", help="2026-11-28, 2026-11, 2026-Q4 or 2026.")
+@click.option("--to", "end", metavar="PERIOD", help="The last period, included.")
+@click.option("--interval", type=click.Choice(INTERVALS), default="month", show_default=True)
+@click.option("--by", type=click.Choice(DIMENSIONS), help="Tell a metric apart by this.")
+@click.option("--definitions", metavar="SET", help="By which definition set, if not the adopted.")
+@click.option("--currency", help="Only this currency (as usd).")
+@click.option("--country", help="Only customers of this country (as DE).")
+@click.option("--product", help="Only this product.")
+@click.option("--price", help="Only this price.")
+@click.option("--cohort", metavar="MONTH", help="Only customers first worth something then.")
+@as_of_option
+@known_at_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "xlsx"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there.")
+@click.pass_obj
+def report(
+    context: Context,
+    name: str,
+    start: str | None,
+    end: str | None,
+    interval: str,
+    by: str | None,
+    definitions: str | None,
+    currency: str | None,
+    country: str | None,
+    product: str | None,
+    price: str | None,
+    cohort: str | None,
+    as_of: str | None,
+    known_at: str | None,
+    form: str,
+    output: Path | None,
+) -> None:
+    """Print a report: a metric, or movements, changes, cohorts, churn_reasons, restatement.
+
+    `movements` sums up by period, `changes` tells them one by one with their events. For
+    `restatement`, --from and --to name two definition sets; with --known-at alone it bridges what
+    was known then to what is known now. `ledger report list` says which metrics there are.
+    """
+    if name == "list":
+        say_table([{"name": m.name, "unit": m.unit, "what": m.what} for m in METRICS.values()],
+                  ["name", "unit", "what"])  # fmt: skip
+        return
+    filters = {
+        "currency": currency, "country": country, "product": product, "price": price,
+        "cohort": cohort,
+    }  # fmt: skip
+    with context.ledger() as ledger, ledger.pool.connection() as connection:
+        now = ledger.clock.now()
+
+        def ask(first: str | None, last: str | None, by_set: str | None, known: str | None
+                ) -> Question:  # fmt: skip
+            return question(
+                connection, now=now, start=first, end=last, interval=interval,
+                definitions=by_set, moment=moment_of(connection, as_of, known, now),
+                filters={name: value for name, value in filters.items() if value},
+            )  # fmt: skip
+
+        if name == "restatement":
+            made = _restatement(connection, ask, start, end, known_at, definitions)
+        else:
+            asked = ask(start, end, definitions, known_at)
+            made = _metric(connection, asked, name, by) if name not in _REPORTS else (
+                _REPORTS[name](connection, asked)
+            )  # fmt: skip
+    _say(name, made, form, output)
+
+
+def _metric(connection: Connection, asked: Question, name: str, by: str | None) -> Report:
+    metric = metric_named(name)
+    rows = []
+    for one in answer(connection, asked, name, by):
+        told = telling.told_answer(asked, metric, one)
+        told["shown"] = _shown(one.value.exact, metric.unit, one.currency)
+        rows.append(told)
+    columns = ["period", "currency", *(["group"] if by else []), "value"]
+    if any("denominator" in row for row in rows):
+        columns += ["numerator", "denominator"]
+    for more in ("reason", "terms_unknown"):
+        columns += [more] if any(more in row for row in rows) else []
+    return Report(rows, columns)
+
+
+def _shown(exact: Any, unit: Unit, currency: str) -> str:
+    if exact is None:
+        return "–"
+    if isinstance(exact, Fraction):
+        return f"{float(exact):.2%}" if unit == "fraction" else str(exact)
+    return written(exact, currency) if unit == "minor" else f"{exact:,}"
+
+
+def _movements(connection: Connection, asked: Question) -> Report:
+    rows = [
+        telling.told_frame(asked, one)
+        for of in frames(connection, asked).values()
+        for one in of
+    ]  # fmt: skip
+    return Report(
+        rows,
+        ["period", "currency", "mrr_start", *KINDS, "mrr_end", "customers_start", "customers_end"],
+    )
+
+
+def _changes(connection: Connection, asked: Question) -> Report:
+    rows = []
+    for one in movements(connection, asked):
+        told = telling.told_movement(one)
+        rows.append({**told, "at": one.at, "events": list(one.positions)})
+    return Report(rows, ["at", "customer", "kind", "currency", "amount", "reasons", "events"])
+
+
+def _cohorts(connection: Connection, asked: Question) -> Report:
+    rows = [
+        {"cohort": told["cohort"], "currency": told["currency"], "size": told["size"], **age}
+        for told in (one.told() for one in cohorts(connection, asked))
+        for age in told["months"]
+    ]
+    columns = ["cohort", "currency", "size", "month", "customers", "customers_share", "mrr",
+               "mrr_share"]  # fmt: skip
+    return Report(rows, columns)
+
+
+def _reasons(connection: Connection, asked: Question) -> Report:
+    rows = [one.told() for one in reasons(connection, asked)]
+    return Report(rows, ["feedback", "kind", "currency", "count", "share", "lost_mrr"])
+
+
+_REPORTS: dict[str, Callable[[Connection, Question], Report]] = {
+    "movements": _movements,
+    "changes": _changes,
+    "cohorts": _cohorts,
+    "churn_reasons": _reasons,
+}
+
+
+def _restatement(
+    connection: Connection,
+    ask: Callable[[str | None, str | None, str | None, str | None], Question],
+    old: str | None,
+    new: str | None,
+    known_at: str | None,
+    definitions: str | None,
+) -> Report:
+    if old and new:
+        before, after = ask(None, None, old, known_at), ask(None, None, new, known_at)
+        steps = between_definitions(connection, before, after, after.until)
+    elif known_at and not (old or new):
+        then, now = ask(None, None, definitions, known_at), ask(None, None, definitions, None)
+        steps = between_positions(connection, now, then.position, now.until)
+    else:
+        raise RequestInvalid(
+            "A restatement is between two definition sets (--from SET --to SET), or between what"
+            " was known at a moment and now (--known-at)."
+        )
+    rows = [one.told() for one in steps]
+    columns = ["currency", "customer", "before", "after", "change"]
+    return Report(rows, [*columns, "events"] if not old else columns)
+
+
+_AMOUNTS = frozenset(
+    "mrr_start mrr_end lost_mrr mrr amount before after change".split() + list(KINDS)
+)
+
+
+def _say(name: str, made: Report, form: str, output: Path | None) -> None:
+    if form == "xlsx":
+        if output is None:
+            raise RequestInvalid("A workbook is a file: say where with --output FILE.xlsx.")
+        write_xlsx(output, name, made.rows, made.columns)
+    elif form == "csv":
+        text = as_csv(made.rows, made.columns)
+        if output is None:
+            click.echo(text, nl=False)
+        else:
+            output.write_text(text, newline="")
+    elif output is not None:
+        raise RequestInvalid("--output is for --format csv or xlsx.")
+    elif form == "json":
+        say_json([{k: v for k, v in row.items() if k != "shown"} for row in made.rows])
+    elif not made.rows:
+        click.echo("Nothing: there are no numbers for that yet.")
+    else:
+        say_table([_readable(row) for row in made.rows], made.columns)
+
+
+def _readable(row: Row) -> Row:
+    """Return a row as people read it: amounts with their decimals, fractions in per cent."""
+    currency = str(row.get("currency", ""))
+    shown = {
+        key: _money(value, currency) if key in _AMOUNTS and isinstance(value, int) else value
+        for key, value in row.items()
+    }
+    for key in ("share", "customers_share", "mrr_share"):
+        if isinstance(shown.get(key), float):
+            shown[key] = f"{shown[key]:.1%}"
+    if "shown" in shown:
+        shown["value"] = shown["shown"]
+    return shown
+
+
+def _money(amount_minor: int, currency: str) -> str:
+    return f"{amount_minor / 10 ** decimals(currency):,.{decimals(currency)}f}"
+
+
+COMMANDS = (report,)
