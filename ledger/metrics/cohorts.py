@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from ledger.metrics.frames import source_of
+from ledger.metrics.frames import cohort_sums
 from ledger.metrics.question import Question
 from ledger.projections.projection import Connection
 
@@ -54,8 +54,7 @@ class Cohort:
 
 def cohorts(connection: Connection, asked: Question) -> list[Cohort]:
     """Return the cohorts that began in the question's periods, each until the question's end."""
-    columns = "currency, kind, amount_minor, movements, customers"
-    source, bounds = source_of(connection, asked, "mrr_entries", "mrr_days", columns, "cohort")
+    source, bounds = cohort_sums(asked)
     query = (
         "SELECT value::date, currency, date_trunc('month', day::timestamp)::date,"  # noqa: S608
         " sum(amount_minor), sum(customers),"

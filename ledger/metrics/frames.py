@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from ledger.metrics.question import Period, Question, recorded_edge
+from ledger.metrics.question import OF_ITEMS, Period, Question, first_of
+from ledger.projections.numbers.entries import BLOCK
 from ledger.projections.projection import Connection
 
 KINDS = ("new", "expansion", "contraction", "churn", "reactivation", "transfer")
-_NO_DAY = date(9999, 12, 31)
+NO_BLOCK = 2**31 - 1  # after all blocks
 
 _COLUMNS = "currency, kind, amount_minor, movements, customers, unknowns"
 _DAY = "(valid_at AT TIME ZONE %(zone)s)::date"
-_COUNTRY = "customer_id IN (SELECT id FROM customers WHERE country = %(country)s)"
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ def frames(
     connection: Connection, asked: Question, by: str | None = None
 ) -> dict[Key, list[Frame]]:
     """Return the frames of every currency, in order, per value of a dimension if one is given."""
-    query, bounds = _query(connection, asked, by)
+    query, bounds = _query(asked, by)
     opening: dict[Key, list[int]] = defaultdict(lambda: [0, 0, 0])
     inside: dict[Key, dict[date, list[tuple[Any, ...]]]] = defaultdict(lambda: defaultdict(list))
     for currency, value, first, kind, amount, movements, customers, unknowns in connection.execute(
@@ -100,10 +100,9 @@ def _followed(
     return made
 
 
-def _query(connection: Connection, asked: Question, by: str | None) -> tuple[str, dict[str, Any]]:
+def _query(asked: Question, by: str | None) -> tuple[str, dict[str, Any]]:
     """Return the query for (currency, value, first day or null before, kind, sums)."""
-    source, bounds = source_of(connection, asked, "mrr_entries", "mrr_days", _COLUMNS, by)
-    bounds["start"] = asked.periods[0].start
+    source, bounds = source_of(asked, _sums_for(asked, by), "mrr_entries", _COLUMNS, by)
     bucket = "(date_trunc(%(interval)s, day::timestamp))::date"
     return (
         f"SELECT currency, value, CASE WHEN day >= %(start)s"  # noqa: S608 — built of our own words
@@ -114,22 +113,28 @@ def _query(connection: Connection, asked: Question, by: str | None) -> tuple[str
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Where sums are kept, of which entries; `months`: by month, not by day."""
+
+    table: str
+    entries: str
+    months: bool = False
+
+
 def source_of(
-    connection: Connection,
-    asked: Question,
-    entries: str,
-    days: str,
-    columns: str,
-    by: str | None = None,
+    asked: Question, sums: Sums | None, entries: str, columns: str, by: str | None = None
 ) -> tuple[str, dict[str, Any]]:
     """Return a query for rows (day, value, …columns) of all that counts until the question's end.
 
-    From the sums by day where these say all, from single entries at the edges and where what is
-    asked of the customer is in no sum.
+    From sums where these say all; from single entries at the edges (the day or month in which
+    `until` lies, the block in which `position` lies), and where no sums know what is asked.
     """
     last = asked.periods[-1].end
     edge = min(last, asked.until.astimezone(asked.zone).date())
-    recorded, before = recorded_edge(connection, asked)
+    if sums is not None and sums.months:
+        edge = first_of(edge, "month")
+    block = NO_BLOCK if asked.is_present else asked.position // BLOCK
     bounds: dict[str, Any] = {
         **asked.filters,
         "series": asked.series.number,
@@ -139,36 +144,55 @@ def source_of(
         "edge_at": asked.begins(edge),
         "until": min(asked.until, asked.begins(last)),
         "position": asked.position,
-        "recorded": recorded or _NO_DAY,
-        "before": before,
+        "block": block,
+        "before": block * BLOCK,
+        "interval": asked.interval,
+        "start": asked.periods[0].start,
     }
-    bounds["interval"] = asked.interval
-    where = "series = %(series)s" + "".join(
-        f" AND {_condition(name)}" for name in asked.filters if name != "country"
-    )
+    where = "series = %(series)s" + "".join(f" AND {_condition(name)}" for name in asked.filters)
     value = f"coalesce(\"{by}\"::text, '')" if by else "''"
     told = (  # every word of it is ours
         f"SELECT {_DAY} AS day, {value} AS value, {columns} FROM {entries}"  # noqa: S608
-        f" WHERE {where}"
+        f" WHERE {where} AND position <= %(position)s"
     )
     ends = "valid_at <= %(until)s" if asked.begins(last) > asked.until else "valid_at < %(until)s"
-    if "country" in asked.filters:
-        return f"{told} AND {_COUNTRY} AND {ends} AND position <= %(position)s", bounds
+    if sums is None:
+        return f"{told} AND {ends}", bounds
     parts = [
-        f"SELECT valid_day AS day, {value} AS value, {columns} FROM {days}"  # noqa: S608
-        f" WHERE {where} AND valid_day < %(edge)s AND recorded_day < %(recorded)s"
+        f"SELECT valid_day AS day, {value} AS value, {columns} FROM {sums.table}"  # noqa: S608
+        f" WHERE {where} AND valid_day < %(edge)s AND block < %(block)s"
     ]
     if edge < last:
-        parts.append(f"{told} AND valid_at >= %(edge_at)s AND {ends} AND position <= %(position)s")
+        parts.append(f"{told} AND valid_at >= %(edge_at)s AND {ends}")
     if not asked.is_present:
-        parts.append(
-            f"{told} AND valid_at < %(edge_at)s AND position > %(before)s"
-            " AND position <= %(position)s"
-        )
+        parts.append(f"{told} AND valid_at < %(edge_at)s AND position > %(before)s")
     return " UNION ALL ".join(parts), bounds
+
+
+def _sums_for(asked: Question, by: str | None) -> Sums | None:
+    """Return the smallest sums that know everything that is asked, None if none do."""
+    wanted = (asked.filters.keys() | ({by} if by else set())) - {"currency"}
+    if not wanted:
+        return Sums("mrr_days", "mrr_entries")
+    if wanted <= OF_ITEMS:
+        return Sums("mrr_price_days", "mrr_entries")
+    by_months = asked.interval != "day" and all(one.start.day == 1 for one in asked.periods)
+    if wanted == {"cohort"} and by_months:
+        return Sums("mrr_cohort_months", "mrr_entries", months=True)
+    return None
+
+
+def cohort_sums(asked: Question) -> tuple[str, dict[str, Any]]:
+    """Return the source by cohort and month, whatever the periods: see `source_of`."""
+    known = asked.filters.keys() <= {"currency", "cohort"}
+    sums = Sums("mrr_cohort_months", "mrr_entries", months=True) if known else None
+    columns = "currency, kind, amount_minor, movements, customers"
+    return source_of(asked, sums, "mrr_entries", columns, "cohort")
 
 
 def _condition(name: str) -> str:
     if name == "interval":
         return '"interval" = %(filter_interval)s'
+    if name == "country":
+        return "customer_id IN (SELECT id FROM customers WHERE country = %(country)s)"
     return f"{name} = %({name})s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from ledger.metrics.frames import source_of
+from ledger.metrics.frames import Sums, source_of
 from ledger.metrics.question import Period, Question
 from ledger.projections.projection import Connection
 
@@ -19,10 +19,10 @@ def levels(
 
     `measures` is a pattern of SQL's LIKE. Statuses have no currency: ''.
     """
-    source, bounds = source_of(connection, asked, "level_entries", "level_days", _COLUMNS)
+    known = asked.filters.keys() <= {"currency"}
+    sums = Sums("level_days", "level_entries") if known else None
+    source, bounds = source_of(asked, sums, "level_entries", _COLUMNS)
     bounds["measures"] = measures
-    bounds["interval"] = asked.interval
-    bounds["start"] = asked.periods[0].start
     bucket = "greatest((date_trunc(%(interval)s, day::timestamp))::date, %(start)s)"
     query = (
         f"SELECT CASE WHEN day >= %(start)s THEN {bucket} END AS first,"  # noqa: S608 — our words

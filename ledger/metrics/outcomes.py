@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from ledger.metrics.question import Period, Question
+from ledger.metrics.question import Period, Question, first_of, next_of
 from ledger.projections.projection import Connection
 
 # As known now, of whole months, quarters and years.
@@ -16,7 +17,13 @@ SELECT start, currency, count(*) FILTER (WHERE is_lost),
     coalesce(sum(end_minor - start_minor) FILTER (WHERE start_minor > 0), 0)
 FROM mrr_periods
 WHERE series = %(series)s AND grain = %(grain)s AND start = ANY (%(starts)s)
+    AND NOT (start = %(current)s AND customer_id = ANY (%(others)s))
 GROUP BY 1, 2
+"""
+# Of whom more is known to come in the period that has not ended.
+_TO_COME = """
+SELECT DISTINCT customer_id FROM mrr_entries
+WHERE series = %(series)s AND valid_at > %(until)s AND valid_at < %(end)s
 """
 
 # Of any periods and any past: those who moved in the period, and what they were before it.
@@ -31,12 +38,12 @@ WITH asked (number, starts, ends) AS (
     {filters}
     GROUP BY 1, 2, 3, 4
 ), whole AS (
-    SELECT m.number, m.currency, m.change, m.churns, coalesce(sum(b.amount_minor), 0) AS start,
-        coalesce(sum(b.customers), 0) AS active
-    FROM moved AS m LEFT JOIN mrr_entries AS b ON b.series = %(series)s
-        AND b.customer_id = m.customer_id AND b.currency = m.currency AND b.valid_at < m.starts
-        AND b.position <= %(position)s
-    GROUP BY m.number, m.customer_id, m.currency, m.change, m.churns
+    SELECT m.number, m.currency, m.change, m.churns, b.start, b.active
+    FROM moved AS m CROSS JOIN LATERAL (
+        SELECT coalesce(sum(amount_minor), 0) AS start, coalesce(sum(customers), 0) AS active
+        FROM mrr_entries AS b WHERE b.series = %(series)s AND b.customer_id = m.customer_id
+            AND b.currency = m.currency AND b.valid_at < m.starts AND b.position <= %(position)s
+    ) AS b
 )
 SELECT number, currency, count(*) FILTER (WHERE active > 0 AND churns > 0),
     coalesce(sum(greatest(-change, 0)) FILTER (WHERE start > 0), 0),
@@ -58,57 +65,80 @@ class Outcome:
     shrunk_minor: int = 0
     change_minor: int = 0
 
+    def plus(self, other: Outcome) -> Outcome:
+        """Return the outcome of both groups of customers together."""
+        return Outcome(
+            self.lost + other.lost,
+            self.shrunk_minor + other.shrunk_minor,
+            self.change_minor + other.change_minor,
+        )
+
 
 def outcomes(connection: Connection, asked: Question) -> dict[tuple[Period, str], Outcome]:
     """Return the outcomes of each period and currency in which anybody moved."""
-    found: dict[tuple[Period, str], Outcome] = {}
-    kept = [one for one in asked.periods if _is_kept(asked, one)]
+    found: dict[tuple[Period, str], Outcome] = defaultdict(Outcome)
+    kept = {one.start: one for one in asked.periods if _is_kept(asked, one)}
     if kept:
-        rows = connection.execute(
-            _KEPT,
-            {
-                "series": asked.series.number,
-                "grain": asked.interval,
-                "starts": [one.start for one in kept],
-            },
-        ).fetchall()
-        by_start = {one.start: one for one in kept}
-        for start, currency, lost, shrunk, change in rows:
-            found[by_start[start], currency] = Outcome(lost, int(shrunk), int(change))
-    if others := [one for one in asked.periods if not _is_kept(asked, one)]:
-        found.update(reckoned(connection, asked, others))
+        current = next((one for one in kept.values() if not asked.is_over(one)), None)
+        others = _to_come(connection, asked, current) if current else []
+        bounds = {
+            "series": asked.series.number, "grain": asked.interval, "starts": list(kept),
+            "current": current.start if current else None, "others": others,
+        }  # fmt: skip
+        for start, currency, *told in connection.execute(_KEPT, bounds).fetchall():
+            found[kept[start], currency] = Outcome(*map(int, told))
+        if current and others:
+            for key, one in reckoned(connection, asked, [current], others).items():
+                found[key] = found[key].plus(one)
+    if rest := [one for one in asked.periods if one.start not in kept]:
+        found.update(reckoned(connection, asked, rest))
     wanted = asked.filters.get("currency")
     return {key: one for key, one in found.items() if wanted in (None, key[1])}
 
 
 def _is_kept(asked: Question, period: Period) -> bool:
-    return (
-        asked.is_present
-        and not asked.filters.keys() - {"currency"}
-        and period.interval != "day"
-        and period.is_whole
-        and asked.is_over(period)
-    )
+    """Whether what became of customers is kept for a period: whole, or whole but for the future."""
+    if period.interval == "day" or not asked.is_present or asked.filters.keys() - {"currency"}:
+        return False
+    if period.start != first_of(period.start, period.interval):
+        return False
+    return period.is_whole or not asked.is_over(period)
+
+
+def _to_come(connection: Connection, asked: Question, period: Period) -> list[str]:
+    end = asked.begins(next_of(period.start, period.interval))
+    bounds = {"series": asked.series.number, "until": asked.until, "end": end}
+    return [row[0] for row in connection.execute(_TO_COME, bounds).fetchall()]
 
 
 def reckoned(
-    connection: Connection, asked: Question, periods: list[Period]
+    connection: Connection,
+    asked: Question,
+    periods: list[Period],
+    customers: list[str] | None = None,
 ) -> dict[tuple[Period, str], Outcome]:
-    """Return the outcomes of any periods as known at the question's position."""
-    joins = _COUNTRY if "country" in asked.filters else ""
-    cohort = " WHERE e.cohort = %(cohort)s" if "cohort" in asked.filters else ""
+    """Return the outcomes of any periods as known at the question's position, maybe of some only.
+
+    What happens at the very instant up to which is asked has happened.
+    """
+    filters = _COUNTRY if "country" in asked.filters else ""
+    conditions = ["e.cohort = %(cohort)s"] if "cohort" in asked.filters else []
+    conditions += ["e.customer_id = ANY (%(customers)s)"] if customers is not None else []
+    filters += f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    instant = timedelta(microseconds=1)
     bounds: dict[str, Any] = {
         **asked.filters,
         "series": asked.series.number,
         "position": asked.position,
+        "customers": customers,
         "numbers": list(range(len(periods))),
         "starts": [asked.begins(one.start) for one in periods],
-        "ends": [min(asked.begins(one.end), asked.until) for one in periods],
+        "ends": [min(asked.begins(one.end), asked.until + instant) for one in periods],
     }
-    query = _RECKONED.format(filters=joins + cohort)
-    found: dict[tuple[Period, str], Outcome] = defaultdict(Outcome)
-    for number, currency, lost, shrunk, change in connection.execute(
-        query.encode(), bounds
-    ).fetchall():
-        found[periods[number], currency] = Outcome(lost, int(shrunk), int(change))
-    return found
+    query = _RECKONED.format(filters=filters)
+    return {
+        (periods[number], currency): Outcome(lost, int(shrunk), int(change))
+        for number, currency, lost, shrunk, change in connection.execute(
+            query.encode(), bounds
+        ).fetchall()
+    }

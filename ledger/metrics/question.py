@@ -10,7 +10,6 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 from ledger.errors import RequestInvalid, ViewsBehind
-from ledger.log import Log
 from ledger.metrics.definitions import chosen_series
 from ledger.moments import Moment
 from ledger.projections import Numbers
@@ -144,24 +143,6 @@ def numbers_position(connection: Connection) -> int:
     if row is None:
         raise ViewsBehind("The numbers are being rebuilt for this release; try again.")
     return int(row[0])
-
-
-def recorded_edge(connection: Connection, asked: Question) -> tuple[date | None, int]:
-    """Return the day in which the position was recorded (UTC), and the last position before it.
-
-    (None, 0) for the present.
-    """
-    if asked.is_present:
-        return None, 0
-    log = Log(connection)
-    row = connection.execute(
-        "SELECT recorded_at FROM events WHERE position = %s", [asked.position]
-    ).fetchone()
-    if row is None:
-        return date.min, 0
-    day = row[0].astimezone(UTC).date()
-    before = datetime.combine(day, time.min, UTC) - timedelta(microseconds=1)
-    return day, log.position_at(before)
 
 
 def period_of(text: str, name: str) -> tuple[date, date]:

@@ -44,7 +44,8 @@ class Numbers(Projection):
     version = 1
     package = __name__
     tables = (
-        "mrr_series", "mrr_entries", "mrr_days", "level_entries", "level_days", "mrr_periods",
+        "mrr_series", "mrr_entries", "mrr_days", "mrr_price_days", "mrr_cohort_months",
+        "level_entries", "level_days", "mrr_periods",
         "losses", "trials",
         "catalogue_terms", "catalogue_uses",
     )  # fmt: skip

@@ -36,45 +36,53 @@ _TRIALS = (
     b" ended_at, outcome, converted_at) FROM STDIN (FORMAT binary)"
 )
 
-_MRR_DAYS = """
-INSERT INTO mrr_days AS known (
-    series, valid_day, recorded_day, currency, kind, reason, product, price, "interval", cohort,
-    amount_minor, movements, customers, unknowns
+BLOCK = 20_000  # positions: what is known at one is the blocks before it, and a part of its own
+
+_DAY = "(e.valid_at AT TIME ZONE (s.definitions #>> '{reporting,zone}'))::date"
+_SUMS = ("amount_minor", "movements", "customers", "unknowns")
+
+
+def _summing(
+    table: str, entries: str, day: str, keys: Mapping[str, str], sums: Sequence[str]
+) -> bytes:
+    """Return the statement that adds entries to a table of sums."""
+    columns = ", ".join(["series", "valid_day", "block", *keys])
+    told = ", ".join(["e.series", day, f"(e.position - 1) / {BLOCK}", *keys.values()])
+    return (
+        f"INSERT INTO {table} AS known ({columns}, {', '.join(sums)})"  # noqa: S608 — our words
+        f" SELECT {told}, {', '.join(f'sum(e.{one})' for one in sums)}"
+        f" FROM {entries} AS e JOIN mrr_series AS s USING (series)"
+        " WHERE e.series = ANY (%(series)s) AND e.position > %(after)s AND e.position <= %(until)s"
+        f" GROUP BY {', '.join(str(n + 1) for n in range(len(keys) + 3))}"
+        f" ON CONFLICT ({columns}) DO UPDATE SET "
+        + ", ".join(f"{one} = known.{one} + EXCLUDED.{one}" for one in sums)
+    ).encode()
+
+
+_OF_ITEMS = {
+    "product": "coalesce(e.product, '')",
+    "price": "coalesce(e.price, '')",
+    '"interval"': "coalesce(e.\"interval\", '')",
+}
+_BY_KIND = {"currency": "e.currency", "kind": "e.kind"}
+_TOTALS = (
+    _summing("mrr_days", "mrr_entries", _DAY, _BY_KIND, _SUMS),
+    _summing("mrr_price_days", "mrr_entries", _DAY, {**_BY_KIND, **_OF_ITEMS}, _SUMS),
+    _summing(
+        "mrr_cohort_months",
+        "mrr_entries",
+        f"date_trunc('month', {_DAY}::timestamp)::date",
+        {**_BY_KIND, "cohort": "coalesce(e.cohort, '-infinity')"},
+        _SUMS,
+    ),
+    _summing(
+        "level_days",
+        "level_entries",
+        _DAY,
+        {"measure": "e.measure", "currency": "coalesce(e.currency, '')"},
+        ("amount_minor", "customers"),
+    ),
 )
-SELECT e.series, (e.valid_at AT TIME ZONE (s.definitions #>> '{reporting,zone}'))::date,
-    (e.recorded_at AT TIME ZONE 'UTC')::date, e.currency, e.kind, e.reason,
-    coalesce(e.product, ''), coalesce(e.price, ''), coalesce(e."interval", ''),
-    coalesce(e.cohort, '-infinity'), sum(e.amount_minor), sum(e.movements), sum(e.customers),
-    sum(e.unknowns)
-FROM mrr_entries AS e JOIN mrr_series AS s USING (series)
-WHERE e.series = ANY (%(series)s) AND e.position > %(after)s AND e.position <= %(until)s
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-ON CONFLICT (
-    series, valid_day, recorded_day, currency, kind, reason, product, price, "interval", cohort
-) DO UPDATE SET
-    amount_minor = known.amount_minor + EXCLUDED.amount_minor,
-    movements = known.movements + EXCLUDED.movements,
-    customers = known.customers + EXCLUDED.customers,
-    unknowns = known.unknowns + EXCLUDED.unknowns
-"""
-_LEVEL_DAYS = """
-INSERT INTO level_days AS known (
-    series, measure, valid_day, recorded_day, currency, product, price, "interval", amount_minor,
-    customers
-)
-SELECT e.series, e.measure,
-    (e.valid_at AT TIME ZONE (s.definitions #>> '{reporting,zone}'))::date,
-    (e.recorded_at AT TIME ZONE 'UTC')::date, coalesce(e.currency, ''), coalesce(e.product, ''),
-    coalesce(e.price, ''), coalesce(e."interval", ''), sum(e.amount_minor), sum(e.customers)
-FROM level_entries AS e JOIN mrr_series AS s USING (series)
-WHERE e.series = ANY (%(series)s) AND e.position > %(after)s AND e.position <= %(until)s
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
-ON CONFLICT (
-    series, measure, valid_day, recorded_day, currency, product, price, "interval"
-) DO UPDATE SET
-    amount_minor = known.amount_minor + EXCLUDED.amount_minor,
-    customers = known.customers + EXCLUDED.customers
-"""
 
 
 def write_learnt(
@@ -149,10 +157,10 @@ def write_outcomes(connection: Connection, books: Sequence[Opened], series: set[
 
 
 def sum_up(connection: Connection, series: Sequence[int], after: int, until: int) -> None:
-    """Add the entries of positions in (after, until] to the sums by day."""
+    """Add the entries of positions in (after, until] to the sums."""
     bounds = {"series": list(series), "after": after, "until": until}
-    connection.execute(_MRR_DAYS, bounds)
-    connection.execute(_LEVEL_DAYS, bounds)
+    for statement in _TOTALS:
+        connection.execute(statement, bounds)
 
 
 def _entry(

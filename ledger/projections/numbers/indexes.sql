@@ -8,9 +8,13 @@ CREATE INDEX mrr_entries_valid ON mrr_entries (series, valid_at);
 
 CREATE INDEX mrr_entries_position ON mrr_entries (series, position);
 
-ALTER TABLE mrr_days ADD PRIMARY KEY (
-    series, valid_day, recorded_day, currency, kind, reason, product, price, "interval", cohort
+ALTER TABLE mrr_days ADD PRIMARY KEY (series, valid_day, block, currency, kind);
+
+ALTER TABLE mrr_price_days ADD PRIMARY KEY (
+    series, valid_day, block, currency, kind, product, price, "interval"
 );
+
+ALTER TABLE mrr_cohort_months ADD PRIMARY KEY (series, valid_day, block, currency, kind, cohort);
 
 CREATE INDEX level_entries_customer ON level_entries (customer_id, series);
 
@@ -18,9 +22,7 @@ CREATE INDEX level_entries_valid ON level_entries (series, measure, valid_at);
 
 CREATE INDEX level_entries_position ON level_entries (series, position);
 
-ALTER TABLE level_days ADD PRIMARY KEY (
-    series, measure, valid_day, recorded_day, currency, product, price, "interval"
-);
+ALTER TABLE level_days ADD PRIMARY KEY (series, measure, valid_day, block, currency);
 
 ALTER TABLE mrr_periods ADD PRIMARY KEY (series, grain, start, currency, customer_id);
 

@@ -34,17 +34,41 @@ CREATE TABLE mrr_entries (
     cohort date
 );
 
--- The same by day: how it changed, and when that was learnt.
+-- The same summed up: when it changed, and in which block of the log's positions that was learnt. By
+-- day; by day and price; by month and cohort.
 CREATE TABLE mrr_days (
     series smallint NOT NULL,
     valid_day date NOT NULL,
-    recorded_day date NOT NULL,
+    block integer NOT NULL,
     currency text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL,
-    reason text COLLATE "C" NOT NULL,
+    amount_minor bigint NOT NULL,
+    movements bigint NOT NULL,
+    customers bigint NOT NULL,
+    unknowns bigint NOT NULL
+);
+
+CREATE TABLE mrr_price_days (
+    series smallint NOT NULL,
+    valid_day date NOT NULL,
+    block integer NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
     product text COLLATE "C" NOT NULL,
     price text COLLATE "C" NOT NULL,
     "interval" text COLLATE "C" NOT NULL,
+    amount_minor bigint NOT NULL,
+    movements bigint NOT NULL,
+    customers bigint NOT NULL,
+    unknowns bigint NOT NULL
+);
+
+CREATE TABLE mrr_cohort_months (
+    series smallint NOT NULL,
+    valid_day date NOT NULL,  -- the first of the month
+    block integer NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
     cohort date NOT NULL,
     amount_minor bigint NOT NULL,
     movements bigint NOT NULL,
@@ -74,11 +98,8 @@ CREATE TABLE level_days (
     series smallint NOT NULL,
     measure text COLLATE "C" NOT NULL,
     valid_day date NOT NULL,
-    recorded_day date NOT NULL,
+    block integer NOT NULL,
     currency text COLLATE "C" NOT NULL,
-    product text COLLATE "C" NOT NULL,
-    price text COLLATE "C" NOT NULL,
-    "interval" text COLLATE "C" NOT NULL,
     amount_minor bigint NOT NULL,
     customers bigint NOT NULL
 );
