@@ -446,3 +446,47 @@ def test_a_table_for_spreadsheets_holds_no_formulas() -> None:
     rows: list[Json] = [{"name": "=1+1", "amount": -5}, {"name": "@SUM(A1)", "amount": None}]
 
     assert as_csv(rows, ["name", "amount"]) == ("name,amount\r\n'=1+1,-5\r\n'@SUM(A1),\r\n")
+
+
+# --- rates ----------------------------------------------------------------------------------------
+
+
+def test_trials_convert_when_they_end_and_are_paid_for(numbers: Numbers) -> None:
+    def trial(customer: str) -> Json:
+        return sub(customer, (MONTHLY, 1), status="trialing", trial_end=at("2024-02-01"))
+
+    numbers.told(
+        *(begun("2024-01-15", trial(name)) for name in ("pays", "leaves", "owes", "tries"))
+    )
+    for name in ("pays", "owes"):
+        numbers.told(updated(at("2024-02-01"), sub(name, (MONTHLY, 1))))
+    numbers.told(
+        ended(at("2024-01-31"), trial("leaves")), paid("2024-02-02", "sub_pays1", "cus_pays")
+    )
+
+    (rate,) = numbers.answers("trial_conversion_rate", "2024-02")
+    assert (rate.value.numerator, rate.value.denominator) == (1, 2)
+    (rate,) = numbers.answers("trial_conversion_rate", "2024-01")
+    assert (rate.value.numerator, rate.value.denominator) == (0, 1)
+
+
+def test_stripes_churn_rate_looks_at_thirty_days(numbers: Numbers) -> None:
+    numbers.told(*(begun("2024-01-01", sub(f"a{n}", (MONTHLY, 1))) for n in range(4)))
+    numbers.told(begun("2024-02-20", sub("new", (MONTHLY, 1))))
+    numbers.told(ended(at("2024-02-21"), sub("a0", (MONTHLY, 1))))
+
+    (rate,) = numbers.answers("customer_churn_rate_stripe_30d", "2024-02")
+    assert (rate.value.numerator, rate.value.denominator) == (1, 5)
+
+
+def test_the_month_so_far_leaves_out_what_is_still_to_come(numbers: Numbers) -> None:
+    half = coupon("repeating", percent_off=50.0)
+    soon = held(half, end=at("2026-11-29"))
+    numbers.told(begun("2026-10-01", sub("a", (MONTHLY, 1), discounts=soon)))
+    numbers.told(begun("2026-10-01", sub("b", (MONTHLY, 1))))
+    numbers.told(updated(at("2026-11-10"), sub("b", (price(400), 1))))
+
+    (nrr,) = numbers.answers("nrr", "2026-11")
+
+    assert (nrr.value.numerator, nrr.value.denominator) == (900, 1_500)
+    assert numbers.value("mrr", "2026-11") == 900

@@ -16,7 +16,7 @@ from ledger.metrics import telling
 from ledger.metrics.answers import DIMENSIONS, Answer, answer, metric_named
 from ledger.metrics.cohorts import cohorts
 from ledger.metrics.frames import KINDS, frames
-from ledger.metrics.losses import reasons
+from ledger.metrics.losses import FEEDBACK, NOT_TOLD, lost_customers, reasons
 from ledger.metrics.metrics import METRICS
 from ledger.metrics.movements import movements
 from ledger.metrics.question import INTERVALS, Question, question
@@ -57,11 +57,19 @@ class MovementsQuery(MetricQuery):
     starting_after = fields.String(validate=validate.Length(min=1, max=300))
 
 
+class LostQuery(MetricQuery):
+    """Lost customers, maybe of one reason only."""
+
+    feedback = fields.String(validate=validate.OneOf((*FEEDBACK, NOT_TOLD)))
+    limit = fields.Integer(load_default=100, validate=validate.Range(min=1, max=1000))
+
+
 def routes(blueprint: Blueprint) -> None:
     """Mount the routes."""
     blueprint.get("/metrics")(list_metrics)
     blueprint.get("/metrics/cohorts")(show_cohorts)
     blueprint.get("/metrics/churn_reasons")(show_churn_reasons)
+    blueprint.get("/metrics/churn_reasons/customers")(list_lost_customers)
     blueprint.get("/metrics/mrr/movements")(show_movements)
     blueprint.get("/metrics/<name>")(show_metric)
     blueprint.get("/metrics/<name>/explain")(explain_metric)
@@ -153,6 +161,16 @@ def show_churn_reasons() -> Response:
             **telling.told_question(asked),
             data=[one.told() for one in reasons(caller.connection, asked)],
         )
+
+
+def list_lost_customers() -> Response:
+    """Return who was lost, the last one first."""
+    asked_for = query(LostQuery())
+    feedback, limit = asked_for.pop("feedback", None), asked_for.pop("limit")
+    with reading() as caller:
+        asked = _asked(caller, asked_for)
+        found = lost_customers(caller.connection, asked, feedback, limit + 1)
+        return listed(found[:limit], has_more=len(found) > limit, **telling.told_question(asked))
 
 
 def _asked(caller: Caller, given: dict[str, Any]) -> Question:

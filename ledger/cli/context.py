@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from ledger.database.migrate import pending
 from ledger.errors import NotMigrated
 from ledger.ids import is_id
 from ledger.settings import DEFAULT_LEDGER, Settings, from_process
+
+_AMOUNT = r"-?[\d,]+(?:\.\d+)?%?(?: [A-Z]{3})?"
+_NUMBER = re.compile(_AMOUNT).fullmatch
+_NUMBER_OR_NONE = re.compile(rf"{_AMOUNT}|–").fullmatch
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 Command = Callable[..., Any]
@@ -95,8 +100,12 @@ def say_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
         max([len(column), *(len(line[index]) for line in cells)])
         for index, column in enumerate(columns)
     ]
+    pads = [
+        str.rjust if any(map(_NUMBER, found)) and all(map(_NUMBER_OR_NONE, found)) else str.ljust
+        for found in ([line[index] for line in cells] for index in range(len(columns)))
+    ]
     for line in [list(columns), *cells]:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        padded = (pad(one, width) for pad, one, width in zip(pads, line, widths, strict=True))
         click.echo("  ".join(padded).rstrip())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ledger.metrics import telling
 from ledger.metrics.answers import DIMENSIONS, answer, metric_named
 from ledger.metrics.cohorts import cohorts
 from ledger.metrics.frames import KINDS, frames
-from ledger.metrics.losses import reasons
+from ledger.metrics.losses import lost_customers, reasons
 from ledger.metrics.metrics import METRICS, Unit
 from ledger.metrics.movements import movements
 from ledger.metrics.question import INTERVALS, Question, question
@@ -79,7 +80,8 @@ def report(
     form: str,
     output: Path | None,
 ) -> None:
-    """Print a report: a metric, or movements, changes, cohorts, churn_reasons, restatement.
+    """Print a report: a metric, movements, changes, cohorts, churn_reasons,
+    lost_customers or restatement.
 
     `movements` sums up by period, `changes` tells them one by one with their events. For
     `restatement`, --from and --to name two definition sets; with --known-at alone it bridges what
@@ -173,11 +175,34 @@ def _reasons(connection: Connection, asked: Question) -> Report:
     return Report(rows, ["feedback", "kind", "currency", "count", "share", "lost_mrr"])
 
 
+def _lost(connection: Connection, asked: Question) -> Report:
+    rows = [
+        {
+            **one,
+            "at": datetime.fromtimestamp(one["created"], UTC),
+            "event": one["event"]["position"],
+        }
+        for one in lost_customers(connection, asked, limit=1000)
+    ]
+    columns = [
+        "at",
+        "customer",
+        "feedback",
+        "kind",
+        "currency",
+        "lost_mrr",
+        "subscription",
+        "event",
+    ]
+    return Report(rows, columns)
+
+
 _REPORTS: dict[str, Callable[[Connection, Question], Report]] = {
     "movements": _movements,
     "changes": _changes,
     "cohorts": _cohorts,
     "churn_reasons": _reasons,
+    "lost_customers": _lost,
 }
 
 

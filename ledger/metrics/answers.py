@@ -11,6 +11,7 @@ from ledger.metrics.levels import levels
 from ledger.metrics.metrics import METRICS, Facts, Metric, Value
 from ledger.metrics.outcomes import Outcome, outcomes
 from ledger.metrics.question import FILTERS, Period, Question, first_of
+from ledger.metrics.rates import ended_trials, thirty_days
 from ledger.projections.projection import Connection
 
 DIMENSIONS = tuple(one for one in FILTERS if one not in ("currency", "country"))
@@ -69,8 +70,16 @@ def facts_of(
         beside = levels(connection, asked, "%")
         for currency in {currency for _, _, currency in beside if currency}:
             told.setdefault((currency, ""), [Frame(period, currency) for period in asked.periods])
+    more: dict[tuple[Period, str], dict[str, int]] = {}
+    if "trials" in needs:
+        more = ended_trials(connection, asked)
+        for currency in {currency for _, currency in more}:
+            told.setdefault((currency, ""), [Frame(one, currency) for one in asked.periods])
+    if "days" in needs:
+        more = thirty_days(connection, asked)
     return {
-        key: [_facts(frame, became, beside) for frame in of_key] for key, of_key in told.items()
+        key: [_facts(frame, became, beside, more) for frame in of_key]
+        for key, of_key in told.items()
     }
 
 
@@ -78,9 +87,10 @@ def _facts(
     frame: Frame,
     became: dict[tuple[Period, str], Outcome],
     beside: dict[tuple[Period, str, str], tuple[int, int]],
+    more: dict[tuple[Period, str], dict[str, int]],
 ) -> Facts:
     outcome = became.get((frame.period, frame.currency), Outcome())
-    amounts: dict[str, Any] = {
+    amounts: dict[str, Any] = more.get((frame.period, frame.currency), {}) | {
         f"{measure}_minor": beside.get((frame.period, measure, frame.currency), (0, 0))[0]
         for measure in _LEVELS
     }

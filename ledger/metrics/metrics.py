@@ -20,6 +20,7 @@ NO_CUSTOMERS_NOW = "no customers at the end of the period"
 NO_MRR = "no MRR at the start of the period"
 NO_LOSS = "nothing was lost in the period"
 NO_CHURN = "nobody was lost, so no lifetime follows"
+NO_TRIALS = "no trial ended in the period"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Facts:
     """What the formulas of one period and currency use, in minor units and counts.
 
     `lost`, `shrunk_minor` and `change_minor` are of those who were customers at the start
-    (`outcomes`). `at_risk_minor` and the like are at the end.
+    (`outcomes`). `at_risk_minor` and the like are at the end. `churned_30_days` were lost in the
+    thirty days before the end, `customers_30_days` there at their start or new in them.
     """
 
     frame: Frame
@@ -39,6 +41,10 @@ class Facts:
     trial_minor: int = 0
     trial_scheduled_minor: int = 0
     paused_minor: int = 0
+    trials_ended: int = 0
+    trials_converted: int = 0
+    churned_30_days: int = 0
+    customers_30_days: int = 0
     before: tuple[Facts, ...] = ()  # the two periods before, the later one last
 
 
@@ -147,7 +153,9 @@ def _of_kind(kind: str, sign: int = 1) -> Callable[[Facts], Value]:
     return lambda facts: Value(sign * facts.frame.amounts[kind])
 
 
-_OUTCOMES, _LEVELS, _BEFORE = (frozenset({one}) for one in ("outcomes", "levels", "before"))
+_OUTCOMES, _LEVELS, _BEFORE, _TRIALS, _DAYS = (
+    frozenset({one}) for one in ("outcomes", "levels", "before", "trials", "days")
+)
 
 METRICS: Mapping[str, Metric] = {
     one.name: one
@@ -188,6 +196,14 @@ METRICS: Mapping[str, Metric] = {
         Metric("customer_churn_rate", "fraction",
                "customers at the start who were lost / customers at the start", _churn,
                of_customers=True, needs=_OUTCOMES),
+        Metric("customer_churn_rate_stripe_30d", "fraction",
+               "lost in 30 days / (customers 30 days ago + new ones since), as Stripe has it",
+               lambda f: share(f.churned_30_days, f.customers_30_days, NO_CUSTOMERS),
+               of_customers=True, needs=_DAYS),
+        Metric("trial_conversion_rate", "fraction",
+               "first trials that ended and were paid for / first trials that ended",
+               lambda f: share(f.trials_converted, f.trials_ended, NO_TRIALS),
+               of_customers=True, needs=_TRIALS),
         Metric("gross_mrr_churn_rate", "fraction", "(churn + contraction) / MRR at the start",
                _gross_churn),
         Metric("net_mrr_churn_rate", "fraction",

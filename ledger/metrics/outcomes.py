@@ -12,15 +12,19 @@ from ledger.projections.projection import Connection
 
 # As known now, of whole months, quarters and years.
 _KEPT = """
+SELECT start, currency, lost, shrunk_minor, change_minor FROM mrr_outcomes
+WHERE series = %(series)s AND grain = %(grain)s AND start = ANY (%(starts)s)
+"""
+# Of the one that has not ended, without those to whom something known is still to happen in it.
+_CURRENT = """
 SELECT start, currency, count(*) FILTER (WHERE is_lost),
     coalesce(sum(greatest(start_minor - end_minor, 0)), 0),
     coalesce(sum(end_minor - start_minor) FILTER (WHERE start_minor > 0), 0)
 FROM mrr_periods
-WHERE series = %(series)s AND grain = %(grain)s AND start = ANY (%(starts)s)
-    AND NOT (start = %(current)s AND customer_id = ANY (%(others)s))
+WHERE series = %(series)s AND grain = %(grain)s AND start = %(current)s
+    AND NOT customer_id = ANY (%(others)s)
 GROUP BY 1, 2
 """
-# Of whom more is known to come in the period that has not ended.
 _TO_COME = """
 SELECT DISTINCT customer_id FROM mrr_entries
 WHERE series = %(series)s AND valid_at > %(until)s AND valid_at < %(end)s
@@ -78,16 +82,16 @@ def outcomes(connection: Connection, asked: Question) -> dict[tuple[Period, str]
     """Return the outcomes of each period and currency in which anybody moved."""
     found: dict[tuple[Period, str], Outcome] = defaultdict(Outcome)
     kept = {one.start: one for one in asked.periods if _is_kept(asked, one)}
-    if kept:
-        current = next((one for one in kept.values() if not asked.is_over(one)), None)
-        others = _to_come(connection, asked, current) if current else []
-        bounds = {
-            "series": asked.series.number, "grain": asked.interval, "starts": list(kept),
-            "current": current.start if current else None, "others": others,
-        }  # fmt: skip
-        for start, currency, *told in connection.execute(_KEPT, bounds).fetchall():
-            found[kept[start], currency] = Outcome(*map(int, told))
-        if current and others:
+    over = [start for start, one in kept.items() if asked.is_over(one)]
+    bounds: dict[str, Any] = {"series": asked.series.number, "grain": asked.interval}
+    for start, currency, *told in connection.execute(_KEPT, {**bounds, "starts": over}).fetchall():
+        found[kept[start], currency] = Outcome(*map(int, told))
+    for current in set(kept.values()) - {kept[start] for start in over}:
+        others = _to_come(connection, asked, current)
+        now = {**bounds, "current": current.start, "others": others}
+        for _, currency, *told in connection.execute(_CURRENT, now).fetchall():
+            found[current, currency] = Outcome(*map(int, told))
+        if others:
             for key, one in reckoned(connection, asked, [current], others).items():
                 found[key] = found[key].plus(one)
     if rest := [one for one in asked.periods if one.start not in kept]:

@@ -19,7 +19,14 @@ from ledger.projections.crm import Crm
 from ledger.projections.crm.facts import NOT_PROJECTED
 from ledger.projections.numbers import catalogue
 from ledger.projections.numbers.bulk import customers_between, derive_between, enter_all
-from ledger.projections.numbers.entries import forget_outcomes, sum_up, write_learnt, write_outcomes
+from ledger.projections.numbers.entries import (
+    add_outcomes,
+    forget_outcomes,
+    sum_up,
+    sum_up_outcomes,
+    write_learnt,
+    write_outcomes,
+)
 from ledger.projections.numbers.series import STREAM, Series, series_until, write_series
 from ledger.projections.numbers.shelf import BOOKS, DISCOUNTED, open_books
 from ledger.projections.projection import LAST_KEY, Connection, Derivation, Projection
@@ -46,7 +53,7 @@ class Numbers(Projection):
     tables = (
         "mrr_series", "mrr_entries", "mrr_days", "mrr_price_days", "mrr_cohort_months",
         "level_entries", "level_days", "mrr_periods",
-        "losses", "trials",
+        "mrr_outcomes", "losses", "trials",
         "catalogue_terms", "catalogue_uses",
     )  # fmt: skip
     loaded = ()
@@ -89,6 +96,7 @@ class Numbers(Projection):
             write_learnt(connection, books, recorded, recorded)
             forget_outcomes(connection, ids)
             write_outcomes(connection, books, {one.number for one in self._series})
+            add_outcomes(connection, ids)
         sum_up(connection, [one.number for one in self._series], after, until)
 
     def _touched(self, connection: Connection, events: Sequence[RecordedEvent]) -> set[str]:
@@ -124,3 +132,4 @@ class Numbers(Projection):
             write_series(connection, added)
             enter_all(connection, customers_between(connection, "", LAST_KEY), added, until)
             sum_up(connection, [one.number for one in added], 0, until)
+            sum_up_outcomes(connection, [one.number for one in added])

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ledger.projections.numbers import catalogue
-from ledger.projections.numbers.entries import sum_up, write_learnt, write_outcomes
+from ledger.projections.numbers.entries import (
+    sum_up,
+    sum_up_outcomes,
+    write_learnt,
+    write_outcomes,
+)
 from ledger.projections.numbers.series import Series, series_until, write_series
 from ledger.projections.numbers.shelf import BOOKS, Opened, open_books
 from ledger.projections.projection import Connection, Derivation
@@ -42,6 +47,7 @@ def derive_between(until: int) -> Sequence[Derivation]:
     def sums(connection: Connection, _low: str, _high: str) -> None:
         series = [one.number for one in series_until(connection, until)]
         sum_up(connection, series, 0, until)
+        sum_up_outcomes(connection, series)
 
     return (
         Derivation("terms", _NO_BOUNDS, terms),

@@ -119,8 +119,40 @@ def write_learnt(
     )
 
 
+_OUTCOMES = """
+INSERT INTO mrr_outcomes AS known (
+    series, grain, start, currency, moved, lost, shrunk_minor, change_minor
+)
+SELECT series, grain, start, currency, {sign}count(*), {sign}count(*) FILTER (WHERE is_lost),
+    {sign}coalesce(sum(greatest(start_minor - end_minor, 0)), 0),
+    {sign}coalesce(sum(end_minor - start_minor) FILTER (WHERE start_minor > 0), 0)
+FROM mrr_periods WHERE {which}
+GROUP BY 1, 2, 3, 4
+ON CONFLICT (series, grain, start, currency) DO UPDATE SET
+    moved = known.moved + EXCLUDED.moved, lost = known.lost + EXCLUDED.lost,
+    shrunk_minor = known.shrunk_minor + EXCLUDED.shrunk_minor,
+    change_minor = known.change_minor + EXCLUDED.change_minor
+"""
+_OF_CUSTOMERS = "customer_id = ANY (%(customers)s)"
+
+
+def add_outcomes(connection: Connection, customers: Sequence[str], sign: str = "") -> None:
+    """Add what became of these customers to the sums of outcomes; with `-`, take it away."""
+    query = _OUTCOMES.format(sign=sign, which=_OF_CUSTOMERS)
+    connection.execute(query.encode(), {"customers": list(customers)})
+    if not sign:
+        connection.execute("DELETE FROM mrr_outcomes WHERE moved = 0")
+
+
+def sum_up_outcomes(connection: Connection, series: Sequence[int]) -> None:
+    """Sum up what became of all customers in series that have no sums yet."""
+    query = _OUTCOMES.format(sign="", which="series = ANY (%(series)s)")
+    connection.execute(query.encode(), {"series": list(series)})
+
+
 def forget_outcomes(connection: Connection, customers: Sequence[str]) -> None:
     """Remove what became of customers, to be written anew."""
+    add_outcomes(connection, customers, "-")
     for table in (b"mrr_periods", b"losses", b"trials"):
         connection.execute(
             b"DELETE FROM " + table + b" WHERE customer_id = ANY (%s)", [list(customers)]

@@ -28,6 +28,8 @@ ALTER TABLE mrr_periods ADD PRIMARY KEY (series, grain, start, currency, custome
 
 CREATE INDEX mrr_periods_customer ON mrr_periods (customer_id);
 
+ALTER TABLE mrr_outcomes ADD PRIMARY KEY (series, grain, start, currency);
+
 ALTER TABLE losses ADD PRIMARY KEY (series, customer_id, currency, lost_at);
 
 CREATE INDEX losses_list ON losses (series, lost_at);

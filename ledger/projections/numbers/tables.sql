@@ -118,6 +118,19 @@ CREATE TABLE mrr_periods (
     is_lost boolean NOT NULL
 );
 
+-- The same summed up: how many moved and were lost, what those there at the start pay less, and what
+-- they pay more or less.
+CREATE TABLE mrr_outcomes (
+    series smallint NOT NULL,
+    grain text COLLATE "C" NOT NULL,
+    start date NOT NULL,
+    currency text COLLATE "C" NOT NULL,
+    moved bigint NOT NULL,
+    lost bigint NOT NULL,
+    shrunk_minor bigint NOT NULL,
+    change_minor bigint NOT NULL
+);
+
 -- Customers who were lost, as known now. `position`: of the fact about the subscription whose end it
 -- was that says what they told of it.
 CREATE TABLE losses (
