@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, jsonify
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
+from api.errors import ApiError
 from api.v1.access import Caller, reading
 from api.v1.lists import Query, id_filter, listed, query
 from api.v1.moments import AtMoment
@@ -204,5 +205,7 @@ def _cursor(text: str | None) -> tuple[datetime, str, str] | None:
     at, _, rest = text.partition("~")
     customer, _, currency = rest.partition("~")
     if not (at.isdigit() and len(at) < 12 and customer and currency):
-        raise ValidationError("must be the `id` of a movement.", "starting_after")
+        raise ApiError(
+            400, "parameter_invalid", "`starting_after`: must be the `id` of a movement."
+        )
     return datetime.fromtimestamp(int(at), UTC), customer, currency

@@ -174,9 +174,10 @@ def _sums_for(asked: Question, by: str | None) -> Sums | None:
     wanted = (asked.filters.keys() | ({by} if by else set())) - {"currency"}
     if not wanted:
         return Sums("mrr_days", "mrr_entries")
-    if wanted <= OF_ITEMS:
-        return Sums("mrr_price_days", "mrr_entries")
     by_months = asked.interval != "day" and all(one.start.day == 1 for one in asked.periods)
+    if wanted <= OF_ITEMS:
+        table = "mrr_price_months" if by_months else "mrr_price_days"
+        return Sums(table, "mrr_entries", months=by_months)
     if wanted == {"cohort"} and by_months:
         return Sums("mrr_cohort_months", "mrr_entries", months=True)
     return None

@@ -39,6 +39,7 @@ _TRIALS = (
 BLOCK = 20_000  # positions: what is known at one is the blocks before it, and a part of its own
 
 _DAY = "(e.valid_at AT TIME ZONE (s.definitions #>> '{reporting,zone}'))::date"
+_MONTH = f"date_trunc('month', {_DAY}::timestamp)::date"
 _SUMS = ("amount_minor", "movements", "customers", "unknowns")
 
 
@@ -68,10 +69,11 @@ _BY_KIND = {"currency": "e.currency", "kind": "e.kind"}
 _TOTALS = (
     _summing("mrr_days", "mrr_entries", _DAY, _BY_KIND, _SUMS),
     _summing("mrr_price_days", "mrr_entries", _DAY, {**_BY_KIND, **_OF_ITEMS}, _SUMS),
+    _summing("mrr_price_months", "mrr_entries", _MONTH, {**_BY_KIND, **_OF_ITEMS}, _SUMS),
     _summing(
         "mrr_cohort_months",
         "mrr_entries",
-        f"date_trunc('month', {_DAY}::timestamp)::date",
+        _MONTH,
         {**_BY_KIND, "cohort": "coalesce(e.cohort, '-infinity')"},
         _SUMS,
     ),

@@ -14,6 +14,10 @@ ALTER TABLE mrr_price_days ADD PRIMARY KEY (
     series, valid_day, block, currency, kind, product, price, "interval"
 );
 
+ALTER TABLE mrr_price_months ADD PRIMARY KEY (
+    series, valid_day, block, currency, kind, product, price, "interval"
+);
+
 ALTER TABLE mrr_cohort_months ADD PRIMARY KEY (series, valid_day, block, currency, kind, cohort);
 
 CREATE INDEX level_entries_customer ON level_entries (customer_id, series);

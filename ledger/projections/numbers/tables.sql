@@ -35,7 +35,7 @@ CREATE TABLE mrr_entries (
 );
 
 -- The same summed up: when it changed, and in which block of the log's positions that was learnt. By
--- day; by day and price; by month and cohort.
+-- day; by price, and day or month; by cohort and month.
 CREATE TABLE mrr_days (
     series smallint NOT NULL,
     valid_day date NOT NULL,
@@ -62,6 +62,8 @@ CREATE TABLE mrr_price_days (
     customers bigint NOT NULL,
     unknowns bigint NOT NULL
 );
+
+CREATE TABLE mrr_price_months (LIKE mrr_price_days);  -- valid_day: the first of the month
 
 CREATE TABLE mrr_cohort_months (
     series smallint NOT NULL,
