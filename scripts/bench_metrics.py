@@ -1,8 +1,8 @@
 """How fast questions about numbers are answered, on a ledger of a million events.
 
-A hundred thousand subscriptions over three years, up to ten events each: they begin, change plan and
-quantity, fall past due and recover, end, and come back. Each question is asked again and again, in
-turn, on one connection; told is the 95th percentile of each. With --explain the plans, too.
+A hundred thousand subscriptions over three years, up to ten events each: they begin, change plan
+and quantity, fall past due and recover, and end. Each question is asked again and again, in turn,
+on one connection; told is the 95th percentile of each. With --explain the plans, too.
 usage: scripts/bench metrics [--subscriptions N] [--home FOLDER] [--rounds N] [--explain] [--json]
 """
 

@@ -51,9 +51,9 @@ class Numbers(Projection):
     version = 1
     package = __name__
     tables = (
-        "mrr_series", "mrr_entries", "mrr_days", "mrr_price_days", "mrr_price_months", "mrr_cohort_months",
-        "level_entries", "level_days", "mrr_periods",
-        "mrr_outcomes", "losses", "trials",
+        "mrr_series", "mrr_entries", "mrr_days", "mrr_price_days", "mrr_price_months",
+        "mrr_cohort_months", "level_entries", "level_days", "mrr_periods", "mrr_outcomes", "losses",
+        "trials",
         "catalogue_terms", "catalogue_uses",
     )  # fmt: skip
     loaded = ()

@@ -190,6 +190,7 @@ class _Page:
         changes = [
             change
             for subscription, course in self._courses.items()
+            if course.times and course.times[-1] >= start
             for change in changes_of(subscription, course, start)
             if change.currency == currency
         ]
