@@ -28,7 +28,7 @@ from ledger.projections.numbers.entries import (
     write_outcomes,
 )
 from ledger.projections.numbers.series import STREAM, Series, series_until, write_series
-from ledger.projections.numbers.shelf import BOOKS, DISCOUNTED, open_books
+from ledger.projections.numbers.shelf import BOOKS, DISCOUNTED, PAID_TYPES, open_books
 from ledger.projections.projection import LAST_KEY, Connection, Derivation, Projection
 from ledger.stripe_objects.facts import subscription_of
 from ledger.stripe_objects.fields import nested
@@ -113,7 +113,7 @@ class Numbers(Projection):
                 touched.add(event.customer_id)
             elif kind == "customer" and event.object_id:
                 discounted.add(event.object_id)
-            elif kind == "invoice" and (subscription := subscription_of(obj)):
+            elif event.data.get("type") in PAID_TYPES and (subscription := subscription_of(obj)):
                 invoiced.add(subscription)
         if discounted:
             rows = connection.execute(DISCOUNTED, {"ids": sorted(discounted)}).fetchall()

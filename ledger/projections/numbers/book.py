@@ -20,7 +20,7 @@ from ledger.projections.numbers.series import Series
 from ledger.projections.numbers.situations import Course
 from ledger.projections.numbers.terms import Terms
 from ledger.projections.numbers.trials import Trial, trial_of
-from ledger.stripe_objects.views import CatalogueItem, Customer, Discount, Invoice, Subscription
+from ledger.stripe_objects.views import CatalogueItem, Customer, Discount, Subscription
 
 T = TypeVar("T", Entry, Level)
 
@@ -42,7 +42,7 @@ class Book:
         self._bodies = bodies
         self._subscriptions: dict[str, History[Subscription]] = {}
         self._discounts: dict[str, History[Discount]] = {}
-        self._invoices: dict[str, tuple[str, History[Invoice]]] = {}
+        self._first_paid: dict[str, int] = {}
         self._terms = Terms()
         self._pages = [_Page(one) for one in series]
 
@@ -59,12 +59,16 @@ class Book:
             yield from self._brought_up_to_date({fact.object_id: known.learn(fact)})
         elif fact.kind == "discount":
             yield from self._learn_discount(fact)
-        elif fact.kind == "invoice":
-            yield from self._learn_invoice(fact)
         elif fact.kind == "customer":
             self._terms.customer = self._terms.customer or History(Customer, self._bodies)
             since = self._terms.customer.learn(fact)
             yield from self._brought_up_to_date(dict.fromkeys(self._subscriptions, since))
+
+    def paid(self, subscription: str, at: int) -> Iterator[Learnt]:
+        """Take in that money was paid for a subscription, earlier (unix seconds) than was known."""
+        self._first_paid[subscription] = at
+        if subscription in self._subscriptions:
+            yield from self._brought_up_to_date({subscription: 0})
 
     def know(self, item: CatalogueItem) -> Iterator[Learnt]:
         """Take in the terms of a coupon or a price, for all of the past."""
@@ -94,7 +98,7 @@ class Book:
     def trials(self) -> Iterator[tuple[str, Trial]]:
         """Yield the first trial of each subscription that had one."""
         for subscription, history in self._subscriptions.items():
-            if trial := trial_of(history, self._first_paid(subscription)):
+            if trial := trial_of(history, self._first_paid.get(subscription)):
                 yield subscription, trial
 
     def _learn_discount(self, fact: Row) -> Iterator[Learnt]:
@@ -111,39 +115,12 @@ class Book:
             touched = list(self._subscriptions)
         yield from self._brought_up_to_date(dict.fromkeys(touched, 0))
 
-    def _learn_invoice(self, fact: Row) -> Iterator[Learnt]:
-        assert fact.object_id is not None
-        known = self._invoices.get(fact.object_id)
-        history = known[1] if known else History(Invoice, self._bodies)
-        history.learn(fact)
-        subscription = next((one.subscription for one in history.states if one.subscription), None)
-        if subscription is None:
-            return
-        before = self._first_paid(subscription)
-        self._invoices[fact.object_id] = (subscription, history)
-        if self._first_paid(subscription) != before and subscription in self._subscriptions:
-            yield from self._brought_up_to_date({subscription: 0})
-
-    def _first_paid(self, subscription: str) -> int | None:
-        """Return when money was first paid for a subscription (unix seconds)."""
-        return min(
-            (
-                at
-                for owner, history in self._invoices.values()
-                if owner == subscription
-                for at, state in zip(history.times, history.states, strict=True)
-                if state.status == "paid" and (state.amount_paid or 0) > 0
-            ),
-            default=None,
-        )
-
     def _brought_up_to_date(self, touched: Mapping[str, int]) -> Iterator[Learnt]:
         """Bring what follows from these subscriptions up to date, each from a moment on."""
         if not touched:
             return
-        paid = {one: self._first_paid(one) for one in touched} if self._invoices else {}
         for page in self._pages:
-            found = page.follow(self._subscriptions, self._terms, paid, touched)
+            found = page.follow(self._subscriptions, self._terms, self._first_paid, touched)
             if found.entries or found.levels:
                 yield found
 
@@ -162,7 +139,7 @@ class _Page:
         self,
         histories: Mapping[str, History[Subscription]],
         terms: Terms,
-        paid: Mapping[str, int | None],
+        paid: Mapping[str, int],
         touched: Mapping[str, int],
     ) -> Learnt:
         learnt = Learnt(self.series.number, [], [])

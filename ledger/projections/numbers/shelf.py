@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import merge
 from itertools import chain
 from typing import Any
@@ -28,6 +29,7 @@ from ledger.stripe_objects.views import (
     Subscription,
 )
 
+Payment = tuple[int, str, int]  # position, subscription, when (unix seconds)
 BOOKS = 500  # that are open at once
 
 _COLUMNS = (
@@ -40,14 +42,25 @@ WHERE o.customer_id = ANY (%(ids)s) AND o.kind IN ('subscription', 'discount')
     AND f.mark IS NOT NULL AND f.position <= %(until)s
 ORDER BY f.position
 """  # noqa: S608 — constants of ours
-# Whether a trial is of somebody who has paid before is asked of invoices; nothing else is.
-_INVOICES = f"""
-SELECT {_COLUMNS} FROM objects AS o JOIN facts AS f ON f.object_id = o.object_id
-WHERE o.customer_id = ANY (%(ids)s) AND o.kind = 'invoice' AND f.mark IS NOT NULL
-    AND f.position <= %(until)s
-    AND (f.canonical IS NULL OR f.canonical ->> 'subscription' = ANY (%(subscriptions)s))
-ORDER BY f.position
-"""  # noqa: S608
+# Whether a trial is of somebody who has paid before is asked of invoices; nothing else is. Of those
+# that tell of a subscription's payments only what is earlier than all that was recorded before.
+_PAID = """
+SELECT customer_id, subscription, position, occurred_at FROM (
+    SELECT o.customer_id, now.canonical ->> 'subscription' AS subscription, f.position,
+        f.occurred_at, min(f.occurred_at) OVER (
+            PARTITION BY now.canonical ->> 'subscription' ORDER BY f.position
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS before
+    FROM objects AS o JOIN facts AS now ON now.position = o.position
+    JOIN facts AS f ON f.object_id = o.object_id AND f.type = ANY (%(types)s)
+        AND f.position <= %(until)s
+    WHERE o.customer_id = ANY (%(ids)s) AND o.kind = 'invoice'
+        AND now.canonical ->> 'subscription' = ANY (%(subscriptions)s)
+        AND (now.canonical ->> 'amount_paid')::numeric > 0
+) AS told
+WHERE before IS NULL OR occurred_at < before
+"""
+PAID_TYPES = ("invoice.paid", "invoice.payment_succeeded")
 _CUSTOMERS = f"""
 SELECT {_COLUMNS} FROM facts AS f
 WHERE f.object_id = ANY (%(ids)s) AND f.kind = 'customer' AND f.mark IS NOT NULL
@@ -114,9 +127,13 @@ def open_books(
     for row in own:
         names.read(row)
     more: list[Row] = []
+    payments: dict[str, list[Payment]] = defaultdict(list)
     if names.trials:
-        asked = {**bounds, "ids": [*names.on_trial], "subscriptions": [*names.trials]}
-        more += _rows(connection, _INVOICES, asked)
+        asked = {"ids": [*names.on_trial], "subscriptions": [*names.trials], "until": until}
+        for customer, subscription, position, at in connection.execute(
+            _PAID, {**asked, "types": list(PAID_TYPES)}
+        ).fetchall():
+            payments[customer].append((position, subscription, int(at.timestamp())))
     if discounted := [row[0] for row in connection.execute(DISCOUNTED, bounds).fetchall()]:
         more += _rows(connection, _CUSTOMERS, {**bounds, "ids": discounted})
     bodies.update(_bodies(connection, more))
@@ -131,19 +148,25 @@ def open_books(
     for customer in customers:
         if facts := by_customer.get(customer):
             told = [terms[key] for key in names.keys.get(customer, ()) if key in terms]
-            yield _read(Book(customer, series, bodies), facts, told)
+            book = Book(customer, series, bodies)
+            yield _read(book, facts, told, payments.get(customer, ()))
 
 
-def _read(book: Book, facts: Sequence[Row], terms: Sequence[tuple[int, CatalogueItem]]) -> Opened:
+def _read(
+    book: Book,
+    facts: Sequence[Row],
+    terms: Sequence[tuple[int, CatalogueItem]],
+    payments: Sequence[Payment],
+) -> Opened:
+    """Let a book take in everything, in the order of positions."""
     opened = Opened(book)
-    told = sorted(terms, key=lambda one: one[0])
-    for fact in facts:
-        while told and told[0][0] < fact.position:
-            position, item = told.pop(0)
-            opened.learnt += ((position, one) for one in book.know(item))
-        opened.learnt += ((fact.position, one) for one in book.learn(fact))
-    for position, item in told:
-        opened.learnt += ((position, one) for one in book.know(item))
+    todo: list[tuple[int, Callable[[], Iterator[Learnt]]]] = [
+        *((fact.position, partial(book.learn, fact)) for fact in facts),
+        *((position, partial(book.know, item)) for position, item in terms),
+        *((position, partial(book.paid, who, at)) for position, who, at in payments),
+    ]
+    for position, take_in in sorted(todo, key=lambda one: one[0]):
+        opened.learnt += ((position, one) for one in take_in())
     return opened
 
 
