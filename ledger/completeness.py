@@ -280,7 +280,7 @@ def api_of(ledger: Ledger) -> StripeApi:
     if key is None:
         raise SettingsInvalid(
             "No key for Stripe's API is set, so nothing can be compared with its list. Set"
-            " STRIPE_API_KEY to a restricted key that may read events."
+            " STRIPE_API_KEY to a restricted key that may read events, coupons and prices."
         )
     return StripeApi(key, ledger.settings.api_base)
 

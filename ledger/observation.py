@@ -6,68 +6,62 @@ arrived. What costs by them is left out of every number until then, and counted 
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ledger.aggregates import Account
+from ledger.aggregates.base import CATALOGUE_STREAM
 from ledger.completeness import api_of
 from ledger.log import Log, NewEvent
 from ledger.privacy.classify import classify
-from ledger.stripe_api import StripeApi, StripeRefused
+from ledger.stripe_api import StripeApi, StripeLacks
+from ledger.stripe_objects.references import named_by, terms_key
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
 
-logger = logging.getLogger("ledger.observation")
-
-STREAM = "catalogue"
 WANTED_MAX = 200  # of one round; the next goes on
-_COUPON = "coupon:"
+_DELIVERY = "terms of "
 _encode = msgspec.json.Encoder().encode
 
+# What was asked for is not asked again: what Stripe has no more stays unknown.
 _WANTED = """
 SELECT DISTINCT key FROM catalogue_uses AS u
 WHERE NOT EXISTS (SELECT FROM catalogue_terms AS t WHERE t.key = u.key)
+    AND NOT EXISTS (SELECT FROM events AS e WHERE e.data ->> 'delivery_key' = %s || u.key)
 ORDER BY key LIMIT %s
 """
 
 
 def observe_catalogue(ledger: Ledger, api: StripeApi) -> list[str]:
-    """Record the terms that are wanted and not known; return the keys of those recorded.
+    """Record the terms that are wanted and not known; return the keys of those that Stripe has.
 
-    What Stripe does not have any more stays unknown. Raises StripeUnavailable.
+    What Stripe has no more is recorded as deleted. Raises StripeUnavailable, StripeRefused.
     """
     with ledger.pool.connection() as connection:
-        wanted = [row[0] for row in connection.execute(_WANTED, [WANTED_MAX]).fetchall()]
+        rows = connection.execute(_WANTED, [_DELIVERY, WANTED_MAX]).fetchall()
     observed = []
-    for key in wanted:
+    for (key,) in rows:
+        kind, object_id = named_by(key)
         try:
-            found = _fetched(api, key)
-        except StripeRefused as error:
-            logger.warning("the terms of %s stay unknown: %s", key, error)
-            continue
-        note_terms(ledger, key, found)
-        observed.append(key)
-    if observed:
+            found = api.coupon(object_id) if kind == "coupon" else api.price(object_id)
+            observed.append(key)
+        except StripeLacks:
+            found = {"id": object_id, "object": kind, "deleted": True}
+        note_terms(ledger, kind, object_id, found)
+    if rows:
         ledger.announce()
     return observed
 
 
-def _fetched(api: StripeApi, key: str) -> dict[str, Any]:
-    if key.startswith(_COUPON):
-        return api.coupon(key.removeprefix(_COUPON))
-    return api.price(key)
-
-
-def note_terms(ledger: Ledger, key: str, found: dict[str, Any]) -> None:
+def note_terms(ledger: Ledger, kind: str, object_id: str, found: dict[str, Any]) -> None:
     """Record a coupon or a price as Stripe shows it, once."""
     body = {"data": {"object": found}}
     classify(body)  # what is personal is of no use here, and is left out
-    delivery_key = f"terms of {key}"
+    delivery_key = _DELIVERY + terms_key(kind, object_id)
     event = NewEvent(
-        stream=STREAM,
+        stream=CATALOGUE_STREAM,
         topic=Account.CatalogueObserved.TOPIC,
         occurred_at=ledger.clock.now(),
         data=_encode({"type": "catalogue.observed", "delivery_key": delivery_key, **body}),

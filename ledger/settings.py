@@ -66,7 +66,7 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_BOOTSTRAP_TOKEN": "an API token with all scopes, for automation",
     "STRIPE_WEBHOOK_SECRET": "`whsec_…`, several separated by commas while one is being rolled",
     "STRIPE_ACCOUNT": "`acct_…`: events that bear another account are set aside; unset: any",
-    "STRIPE_API_KEY": "a restricted key that may read events: what never arrived is fetched",
+    "STRIPE_API_KEY": "a restricted key (events, coupons, prices): what is missing is fetched",
     "STRIPE_API_BASE": "another address for Stripe's API; for tests with a Stripe of your own",
 }
 

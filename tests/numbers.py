@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -127,3 +128,8 @@ class Numbers:
         with self.ledger.pool.connection() as connection:
             asked = self.asked(connection, start, end, "year")
             return [(one.kind, one.amount_minor) for one in movements(connection, asked)]
+
+
+def identity_holds(frames: Iterable[Frame]) -> bool:
+    """Return whether the movements of each period explain what MRR changed by, to the unit."""
+    return all(one.start_minor + sum(one.amounts.values()) == one.end_minor for one in frames)

@@ -43,6 +43,7 @@ LAYERS: list[set[str]] = [
         "ledger.canonical",
         "ledger.ids",
         "ledger.files",
+        "ledger.periods",
     },
     {"ledger.errors"},
 ]

@@ -62,7 +62,7 @@ def recorded(ledger: Ledger) -> dict[str, RecordedEvent]:
         note_filled(ledger, connection, utc(T0), utc(T0 + 1), ["evt_1"])
     add_definitions(ledger, shipped("stripe"), actor="tests")
     adopt_definitions(ledger, "stripe", actor="tests")
-    note_terms(ledger, "coupon:HALF", {"object": "coupon", "id": "HALF", "percent_off": 50.0})
+    note_terms(ledger, "coupon", "HALF", {"object": "coupon", "id": "HALF", "percent_off": 50.0})
     with ledger.pool.connection() as connection:
         return {one.topic: one for one in Log(connection).after(0, 100)}
 

@@ -17,7 +17,6 @@ from ledger.metrics.definitions import add_definitions, adopt_definitions, chang
 from ledger.metrics.movements import movements
 from ledger.metrics.restatement import between_definitions, between_positions
 from ledger.metrics.tables import as_csv
-from ledger.metrics.telling import identity_holds
 from ledger.observation import note_terms
 from ledger.projections import Numbers as Projection
 from ledger.projections.definitions import read, shipped, shipped_names
@@ -35,6 +34,7 @@ from tests.numbers import (
     coupon,
     ended,
     held,
+    identity_holds,
     price,
     sub,
     updated,
@@ -191,13 +191,13 @@ def test_terms_that_were_never_told_are_counted_beside_the_number_until_they_are
 
     tiers = [{"up_to": 10, "unit_amount": 100, "flat_amount": None},
              {"up_to": None, "unit_amount": 50, "flat_amount": 500}]  # fmt: skip
-    note_terms(numbers.ledger, "price_tiered", {**tiered, "tiers": tiers})
+    note_terms(numbers.ledger, "price", "price_tiered", {**tiered, "tiers": tiers})
     discount = {
         "id": "di_never", "object": "discount", "customer": "cus_b", "start": at("2024-01-01"),
         "end": None, "subscription": "sub_b1", "source": {"coupon": "OLD"},
     }  # fmt: skip
     numbers.told(event("customer.discount.created", discount, created=at("2024-01-01")))
-    note_terms(numbers.ledger, "coupon:OLD", coupon("forever", id="OLD", percent_off=10.0))
+    note_terms(numbers.ledger, "coupon", "OLD", coupon("forever", id="OLD", percent_off=10.0))
     project(numbers.ledger)
 
     (told,) = numbers.answers("mrr", "2024-01")
@@ -342,7 +342,7 @@ def test_a_formula_that_changed_moves_nothing_until_it_is_adopted(
     add_definitions(numbers.ledger, shipped("adopted"), calculation=2, actor="tests")
     project(numbers.ledger)
     assert series(numbers) == published
-    adopt_definitions(numbers.ledger, "adopted", calculation=2, actor="tests")
+    adopt_definitions(numbers.ledger, "adopted/2", actor="tests")
     project(numbers.ledger)
 
     assert [two for _, two, *_ in series(numbers)] == [2 * one for _, one, *_ in published]

@@ -20,8 +20,9 @@ from ledger.metrics.frames import KINDS, frames
 from ledger.metrics.losses import FEEDBACK, NOT_TOLD, lost_customers, reasons
 from ledger.metrics.metrics import METRICS
 from ledger.metrics.movements import movements
-from ledger.metrics.question import INTERVALS, Question, question
+from ledger.metrics.question import Question, question
 from ledger.moments import moment_of
+from ledger.periods import INTERVALS
 
 _SHORT = validate.Length(min=1, max=40)
 

@@ -24,6 +24,8 @@ OwnerRule = Literal[
     "subscription, else customer, else account", "customer, else account", "account"
 ]
 ACCOUNT_STREAM = "account"
+CATALOGUE_STREAM = "catalogue"  # of terms that we fetched
+DEFINITIONS_STREAM = "definitions"  # of definition sets that were added and adopted
 OURS = "_ledger"  # the member of a recorded body that we added: set_aside, flags, conflicts_with
 
 

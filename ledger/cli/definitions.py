@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from typing import Any
 
 import click
@@ -13,9 +14,7 @@ from ledger.errors import RequestInvalid
 from ledger.metrics.definitions import add_definitions, adopt_definitions, changed
 from ledger.metrics.telling import told_series
 from ledger.projections.definitions import shipped, shipped_names
-from ledger.projections.numbers.series import adopted_until, series_until
-
-_END = 2**63 - 1
+from ledger.projections.numbers.series import END, adopted_until, series_until
 
 
 @click.group()
@@ -29,8 +28,8 @@ def definitions() -> None:
 def list_definitions(context: Context, as_json: bool) -> None:
     """Say which sets have numbers, which one is adopted, and which could be added."""
     with context.ledger() as ledger, ledger.pool.connection() as connection:
-        known = series_until(connection, _END)
-        adopted = adopted_until(connection, _END)
+        known = series_until(connection, END)
+        adopted = adopted_until(connection, END)
     rows = [{**told_series(one), "adopted": one.number == adopted.number} for one in known]
     if as_json:
         say_json(rows)
@@ -47,7 +46,7 @@ def list_definitions(context: Context, as_json: bool) -> None:
 def show_definitions(context: Context, name: str) -> None:
     """Print every choice of a set."""
     with context.ledger() as ledger, ledger.pool.connection() as connection:
-        known = {one.definitions.name: one.definitions for one in series_until(connection, _END)}
+        known = {one.definitions.name: one.definitions for one in series_until(connection, END)}
     say_json(msgspec.to_builtins(known.get(name) or shipped(name)))
 
 
@@ -69,22 +68,29 @@ def add(
         raise RequestInvalid("A changed set needs a name of its own: --as NAME.")
     chosen = changed(shipped(name), dict(map(_choice, changes)), own_name)
     with context.ledger(writes=True) as ledger:
-        add_definitions(ledger, chosen, calculation=calculation, actor=getpass.getuser())
+        add_definitions(ledger, chosen, calculation=calculation, actor=_actor())
     click.echo(f"{chosen.name} ({chosen.hash}) is added; its numbers follow when it is projected.")
 
 
 @definitions.command("adopt")
 @click.argument("name")
-@click.option("--calculation", type=click.IntRange(1), help="Of the code; the newest if not told.")
 @click.pass_obj
-def adopt(context: Context, name: str, calculation: int | None) -> None:
-    """Let a set's numbers be those that are told from now on."""
+def adopt(context: Context, name: str) -> None:
+    """Let a set's numbers (NAME, or NAME/CALCULATION) be those that are told from now on."""
     with context.ledger(writes=True) as ledger:
-        chosen = adopt_definitions(ledger, name, calculation=calculation, actor=getpass.getuser())
+        chosen = adopt_definitions(ledger, name, actor=_actor())
     click.echo(
         f"{chosen.label} is adopted. `ledger report restatement --from OLD --to {chosen.label}`"
         " shows the bridge."
     )
+
+
+def _actor() -> str:
+    """Return whom this process runs for; in a container they may have a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _choice(text: str) -> tuple[str, Any]:

@@ -26,7 +26,8 @@ _secrets = click.option(
 )
 _public_url = click.option("--public-url", help="Under which https address Stripe reaches it.")
 _api_key = click.option(
-    "--api-key", help="A restricted key that may read events; `-` asks for it, as above."
+    "--api-key",
+    help="A restricted key that may read events, coupons and prices; `-` asks for it, as above.",
 )
 
 

@@ -21,11 +21,12 @@ from ledger.metrics.frames import KINDS, frames
 from ledger.metrics.losses import lost_customers, reasons
 from ledger.metrics.metrics import METRICS, Unit
 from ledger.metrics.movements import movements
-from ledger.metrics.question import INTERVALS, Question, question
+from ledger.metrics.question import Question, question
 from ledger.metrics.restatement import between_definitions, between_positions
 from ledger.metrics.tables import as_csv, write_xlsx
 from ledger.moments import moment_of
 from ledger.money import decimals, written
+from ledger.periods import INTERVALS
 from ledger.projections.projection import Connection
 
 Row = dict[str, Any]

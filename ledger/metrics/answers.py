@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
-from ledger.errors import NotFound
+from ledger.errors import NotFound, RequestInvalid
 from ledger.metrics.frames import Frame, frames
-from ledger.metrics.levels import levels
+from ledger.metrics.levels import MEASURES, levels
 from ledger.metrics.metrics import METRICS, Facts, Metric, Value
 from ledger.metrics.outcomes import Outcome, outcomes
-from ledger.metrics.question import FILTERS, Period, Question, first_of
+from ledger.metrics.question import FILTERS, OF_ITEMS, Period, Question
 from ledger.metrics.rates import ended_trials, thirty_days
+from ledger.periods import first_of
 from ledger.projections.projection import Connection
 
 DIMENSIONS = tuple(one for one in FILTERS if one not in ("currency", "country"))
-_LEVELS = ("at_risk", "scheduled", "trial", "trial_scheduled", "paused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ def answer(
     metric = metric_named(name)
     if metric.of_customers:
         asked.require_whole_customers(name)
+    asked.require_filters(name, set(FILTERS) - _not_of(metric))
+    if by and (by in _not_of(metric) or metric.needs - {"levels"}):
+        raise RequestInvalid(f"`{name}` cannot be told apart by {by}.")
     shown = len(asked.periods)
     if "before" in metric.needs:
         asked = _with_before(asked)
@@ -59,17 +63,25 @@ def answer(
     return found
 
 
+def _not_of(metric: Metric) -> frozenset[str]:
+    """Return the dimensions that a metric does not know.
+
+    Customers are counted whole, not by what they have; levels are not kept by cohort.
+    """
+    if metric.of_customers:
+        return OF_ITEMS
+    return frozenset({"cohort"}) if "levels" in metric.needs else frozenset()
+
+
 def facts_of(
     connection: Connection, asked: Question, needs: frozenset[str], by: str | None = None
 ) -> dict[tuple[str, str], list[Facts]]:
     """Return what formulas use, by currency and value of the dimension, period by period."""
     told = frames(connection, asked, by)
     became = outcomes(connection, asked) if "outcomes" in needs else {}
-    beside: dict[tuple[Period, str, str], tuple[int, int]] = {}
-    if "levels" in needs:
-        beside = levels(connection, asked, "%")
-        for currency in {currency for _, _, currency in beside if currency}:
-            told.setdefault((currency, ""), [Frame(period, currency) for period in asked.periods])
+    beside = levels(connection, asked, by) if "levels" in needs else {}
+    for currency, group in beside.keys() - told.keys():
+        told[currency, group] = [Frame(period, currency) for period in asked.periods]
     more: dict[tuple[Period, str], dict[str, int]] = {}
     if "trials" in needs:
         more = ended_trials(connection, asked)
@@ -78,7 +90,7 @@ def facts_of(
     if "days" in needs:
         more = thirty_days(connection, asked)
     return {
-        key: [_facts(frame, became, beside, more) for frame in of_key]
+        key: [_facts(frame, became, beside.get(key, {}), more) for frame in of_key]
         for key, of_key in told.items()
     }
 
@@ -86,13 +98,12 @@ def facts_of(
 def _facts(
     frame: Frame,
     became: dict[tuple[Period, str], Outcome],
-    beside: dict[tuple[Period, str, str], tuple[int, int]],
+    beside: dict[tuple[Period, str], int],
     more: dict[tuple[Period, str], dict[str, int]],
 ) -> Facts:
     outcome = became.get((frame.period, frame.currency), Outcome())
     amounts: dict[str, Any] = more.get((frame.period, frame.currency), {}) | {
-        f"{measure}_minor": beside.get((frame.period, measure, frame.currency), (0, 0))[0]
-        for measure in _LEVELS
+        f"{measure}_minor": beside.get((frame.period, measure), 0) for measure in MEASURES
     }
     return Facts(frame, outcome.lost, outcome.shrunk_minor, outcome.change_minor, **amounts)
 
@@ -102,13 +113,9 @@ def _with_before(asked: Question) -> Question:
     periods = asked.periods
     for _ in range(2):
         first = periods[0]
-        start = first_of(_day_before(first), first.interval)
+        start = first_of(first.start - timedelta(days=1), first.interval)
         periods = (Period(start, first.start, first.interval), *periods)
     return replace(asked, periods=periods)
-
-
-def _day_before(period: Period) -> Any:
-    return period.start.fromordinal(period.start.toordinal() - 1)
 
 
 def _chained(facts: list[Facts]) -> list[Facts]:

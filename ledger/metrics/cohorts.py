@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from ledger.metrics.frames import cohort_sums
+from ledger.metrics.frames import Source
 from ledger.metrics.question import Question
+from ledger.periods import next_of
 from ledger.projections.projection import Connection
 
 _NONE = "-infinity"
+_COLUMNS = "currency, kind, amount_minor, movements, customers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,16 @@ class Cohort:
 
 def cohorts(connection: Connection, asked: Question) -> list[Cohort]:
     """Return the cohorts that began in the question's periods, each until the question's end."""
-    source, bounds = cohort_sums(asked)
+    asked.require_filters("cohorts", {"currency", "cohort", "country"})
+    known = asked.filters.keys() <= {"currency", "cohort"}
+    source = Source(
+        "mrr_entries", _COLUMNS, "mrr_cohort_months" if known else None, by_months=known
+    )
+    told, bounds = source.query(asked, "cohort")
     query = (
         "SELECT value::date, currency, date_trunc('month', day::timestamp)::date,"  # noqa: S608
         " sum(amount_minor), sum(customers),"
-        f" coalesce(sum(movements) FILTER (WHERE kind = 'new'), 0) FROM ({source}) AS told"
+        f" coalesce(sum(movements) FILTER (WHERE kind = 'new'), 0) FROM ({told}) AS told"
         " WHERE value NOT IN ('', %(none)s) GROUP BY 1, 2, 3"
     )
     bounds["none"] = _NONE
@@ -86,6 +93,5 @@ def _ages(month: date, last: date, by_month: dict[date, tuple[int, int]]) -> lis
         amount, customers = amount + more, customers + came
         ages.append(Age(months, customers, amount))
         months += 1
-        year, of = divmod(month.year * 12 + month.month, 12)
-        month = date(year, of + 1, 1)
+        month = next_of(month, "month")
     return ages

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ledger.aggregates import Account
-from ledger.errors import RequestInvalid
+from ledger.aggregates.base import DEFINITIONS_STREAM
+from ledger.errors import RequestInvalid, ViewsBehind
 from ledger.log import Log, NewEvent
 from ledger.projections.definitions import Definitions, read
 from ledger.projections.numbers.series import (
     CALCULATIONS,
-    STREAM,
+    END,
     Series,
     adopted_until,
     series_until,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _encode = msgspec.json.Encoder().encode
 NEWEST_CALCULATION = max(CALCULATIONS)
-_END = 2**63 - 1
 
 
 def changed(definitions: Definitions, changes: Mapping[str, Any], name: str | None) -> Definitions:
@@ -59,7 +59,7 @@ def add_definitions(
     """
     calculation = calculation or NEWEST_CALCULATION
     with ledger.pool.connection() as connection:
-        for one in series_until(connection, _END):
+        for one in series_until(connection, END):
             if one.definitions == definitions and one.calculation == calculation:
                 raise RequestInvalid(f"{one.label} is there already.")
             if one.definitions.name == definitions.name and one.definitions != definitions:
@@ -81,15 +81,13 @@ def add_definitions(
         )
 
 
-def adopt_definitions(
-    ledger: Ledger, name: str, *, calculation: int | None = None, actor: str
-) -> Series:
-    """Let the numbers of a set be those that are told where nobody asks for others.
+def adopt_definitions(ledger: Ledger, name: str, *, actor: str) -> Series:
+    """Let a set, NAME or NAME/CALCULATION, be the one that is told where nobody asks for another.
 
     Raises RequestInvalid if there is no such set.
     """
     with ledger.pool.connection() as connection:
-        chosen = chosen_series(connection, name, calculation)
+        chosen = _named(series_until(connection, END), name)
         _append(
             ledger,
             connection,
@@ -106,29 +104,29 @@ def adopt_definitions(
 
 
 def chosen_series(
-    connection: Connection,
-    name: str | None,
-    calculation: int | None = None,
-    position: int | None = None,
+    connection: Connection, name: str | None, seen: int, position: int | None = None
 ) -> Series:
     """Return the series of that name, under its newest calculation unless told; or the adopted one.
 
     `name` may be NAME, or NAME/CALCULATION. What was adopted is asked as of a position. Raises
-    RequestInvalid.
+    RequestInvalid, and ViewsBehind for a set that was added after what the numbers have `seen`.
     """
-    until = _END if position is None else position
     if name is None:
-        return adopted_until(connection, until)
-    name, _, number = name.partition("/")
-    if number:
-        if not number.isdigit():
-            raise RequestInvalid(f"A calculation is a number: {name}/1, not {number!r}.")
-        calculation = int(number)
-    known = series_until(connection, _END)
+        return adopted_until(connection, seen if position is None else position)
+    found = _named(series_until(connection, END), name)
+    if found not in series_until(connection, seen):
+        raise ViewsBehind(f"The numbers by {found.label} are being made; try again.")
+    return found
+
+
+def _named(known: Sequence[Series], name: str) -> Series:
+    plain, _, number = name.partition("/")
+    if number and not number.isdigit():
+        raise RequestInvalid(f"A calculation is a number: {plain}/1, not {number!r}.")
     found = [
         one
         for one in known
-        if one.definitions.name == name and calculation in (None, one.calculation)
+        if one.definitions.name == plain and number in ("", str(one.calculation))
     ]
     if not found:
         there = ", ".join(one.label for one in known)
@@ -140,6 +138,6 @@ def chosen_series(
 
 
 def _append(ledger: Ledger, connection: Connection, topic: str, data: dict[str, Any]) -> None:
-    event = NewEvent(stream=STREAM, topic=topic, occurred_at=ledger.clock.now(), data=_encode(data))
+    event = NewEvent(DEFINITIONS_STREAM, topic, ledger.clock.now(), _encode(data))
     Log(connection).append([event])
     ledger.announce()

@@ -1,7 +1,7 @@
 """MRR period by period: what it was at both ends, and by which movements it went from one to other.
 
-Sums by day answer, and the entries of the two days at the edges: the one in which `until` lies, and
-the one in which `position` was recorded.
+Sums answer, and single entries at the edges: of the day or month in which `until` lies, and of the
+block of positions in which `position` lies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from ledger.metrics.question import OF_ITEMS, Period, Question, first_of
+from ledger.metrics.question import OF_ITEMS, Period, Question
+from ledger.periods import first_of
 from ledger.projections.numbers.entries import BLOCK
 from ledger.projections.projection import Connection
 
@@ -20,6 +21,11 @@ KINDS = ("new", "expansion", "contraction", "churn", "reactivation", "transfer")
 NO_BLOCK = 2**31 - 1  # after all blocks
 
 _COLUMNS = "currency, kind, amount_minor, movements, customers, unknowns"
+# The first day of the period that a day is in, null before all of them.
+BUCKET = (
+    "CASE WHEN day >= %(first)s"
+    " THEN greatest((date_trunc(%(interval)s, day::timestamp))::date, %(first)s) END"
+)
 _DAY = "(valid_at AT TIME ZONE %(zone)s)::date"
 
 
@@ -102,11 +108,9 @@ def _followed(
 
 def _query(asked: Question, by: str | None) -> tuple[str, dict[str, Any]]:
     """Return the query for (currency, value, first day or null before, kind, sums)."""
-    source, bounds = source_of(asked, _sums_for(asked, by), "mrr_entries", _COLUMNS, by)
-    bucket = "(date_trunc(%(interval)s, day::timestamp))::date"
+    source, bounds = mrr(asked, by).query(asked, by)
     return (
-        f"SELECT currency, value, CASE WHEN day >= %(start)s"  # noqa: S608 — built of our own words
-        f" THEN greatest({bucket}, %(start)s) END AS first, kind, sum(amount_minor),"
+        f"SELECT currency, value, {BUCKET} AS first, kind, sum(amount_minor),"  # noqa: S608
         f" sum(movements), sum(customers), sum(unknowns) FROM ({source}) AS told"
         " GROUP BY 1, 2, 3, 4",
         bounds,
@@ -114,86 +118,67 @@ def _query(asked: Question, by: str | None) -> tuple[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
-    """Where sums are kept, of which entries; `months`: by month, not by day."""
+class Source:
+    """Entries, and the sums of them that know what is asked, if any do.
 
-    table: str
-    entries: str
-    months: bool = False
-
-
-def source_of(
-    asked: Question, sums: Sums | None, entries: str, columns: str, by: str | None = None
-) -> tuple[str, dict[str, Any]]:
-    """Return a query for rows (day, value, …columns) of all that counts until the question's end.
-
-    From sums where these say all; from single entries at the edges (the day or month in which
-    `until` lies, the block in which `position` lies), and where no sums know what is asked.
+    `by_months`: the sums are by month, not by day.
     """
-    last = asked.periods[-1].end
-    edge = min(last, asked.until.astimezone(asked.zone).date())
-    if sums is not None and sums.months:
-        edge = first_of(edge, "month")
-    block = NO_BLOCK if asked.is_present else asked.position // BLOCK
-    bounds: dict[str, Any] = {
-        **asked.filters,
-        "series": asked.series.number,
-        "zone": asked.zone.key,
-        "filter_interval": asked.filters.get("interval"),
-        "edge": edge,
-        "edge_at": asked.begins(edge),
-        "until": min(asked.until, asked.begins(last)),
-        "position": asked.position,
-        "block": block,
-        "before": block * BLOCK,
-        "interval": asked.interval,
-        "start": asked.periods[0].start,
-    }
-    where = "series = %(series)s" + "".join(f" AND {_condition(name)}" for name in asked.filters)
-    value = f"coalesce(\"{by}\"::text, '')" if by else "''"
-    told = (  # every word of it is ours
-        f"SELECT {_DAY} AS day, {value} AS value, {columns} FROM {entries}"  # noqa: S608
-        f" WHERE {where} AND position <= %(position)s"
-    )
-    ends = "valid_at <= %(until)s" if asked.begins(last) > asked.until else "valid_at < %(until)s"
-    if sums is None:
-        return f"{told} AND {ends}", bounds
-    parts = [
-        f"SELECT valid_day AS day, {value} AS value, {columns} FROM {sums.table}"  # noqa: S608
-        f" WHERE {where} AND valid_day < %(edge)s AND block < %(block)s"
-    ]
-    if edge < last:
-        parts.append(f"{told} AND valid_at >= %(edge_at)s AND {ends}")
-    if not asked.is_present:
-        parts.append(f"{told} AND valid_at < %(edge_at)s AND position > %(before)s")
-    return " UNION ALL ".join(parts), bounds
+
+    entries: str
+    columns: str
+    sums: str | None = None
+    by_months: bool = False
+
+    def query(self, asked: Question, by: str | None = None) -> tuple[str, dict[str, Any]]:
+        """Return a query for rows (day, value, …columns) of all that counts until the end.
+
+        From sums where these say all; from single entries at the edges (the day or month in which
+        `until` lies, the block in which `position` lies), and where no sums know what is asked.
+        """
+        last = asked.periods[-1].end
+        edge = min(last, asked.until.astimezone(asked.zone).date())
+        if self.by_months:
+            edge = first_of(edge, "month")
+        block = NO_BLOCK if asked.is_present else asked.position // BLOCK
+        bounds: dict[str, Any] = {
+            **asked.bounds,
+            "zone": asked.zone.key,
+            "interval": asked.interval,
+            "first": asked.periods[0].start,
+            "edge": edge,
+            "edge_at": asked.begins(edge),
+            "block": block,
+            "before": block * BLOCK,
+        }
+        where = f"series = %(series)s{asked.conditions}"
+        value = f"coalesce(\"{by}\"::text, '')" if by else "''"
+        told = (  # every word of it is ours
+            f"SELECT {_DAY} AS day, {value} AS value, {self.columns}"  # noqa: S608
+            f" FROM {self.entries} WHERE {where} AND position <= %(position)s"
+        )
+        ends = "valid_at < %(end)s AND valid_at <= %(until)s"
+        if self.sums is None:
+            return f"{told} AND {ends}", bounds
+        parts = [
+            f"SELECT valid_day AS day, {value} AS value, {self.columns}"  # noqa: S608
+            f" FROM {self.sums} WHERE {where} AND valid_day < %(edge)s AND block < %(block)s"
+        ]
+        if edge < last:
+            parts.append(f"{told} AND valid_at >= %(edge_at)s AND {ends}")
+        if not asked.is_present:
+            parts.append(f"{told} AND valid_at < %(edge_at)s AND position > %(before)s")
+        return " UNION ALL ".join(parts), bounds
 
 
-def _sums_for(asked: Question, by: str | None) -> Sums | None:
-    """Return the smallest sums that know everything that is asked, None if none do."""
+def mrr(asked: Question, by: str | None = None) -> Source:
+    """Return the entries of MRR with the smallest sums that know everything that is asked."""
     wanted = (asked.filters.keys() | ({by} if by else set())) - {"currency"}
-    if not wanted:
-        return Sums("mrr_days", "mrr_entries")
     by_months = asked.interval != "day" and all(one.start.day == 1 for one in asked.periods)
+    if not wanted:
+        return Source("mrr_entries", _COLUMNS, "mrr_days")
     if wanted <= OF_ITEMS:
         table = "mrr_price_months" if by_months else "mrr_price_days"
-        return Sums(table, "mrr_entries", months=by_months)
+        return Source("mrr_entries", _COLUMNS, table, by_months)
     if wanted == {"cohort"} and by_months:
-        return Sums("mrr_cohort_months", "mrr_entries", months=True)
-    return None
-
-
-def cohort_sums(asked: Question) -> tuple[str, dict[str, Any]]:
-    """Return the source by cohort and month, whatever the periods: see `source_of`."""
-    known = asked.filters.keys() <= {"currency", "cohort"}
-    sums = Sums("mrr_cohort_months", "mrr_entries", months=True) if known else None
-    columns = "currency, kind, amount_minor, movements, customers"
-    return source_of(asked, sums, "mrr_entries", columns, "cohort")
-
-
-def _condition(name: str) -> str:
-    if name == "interval":
-        return '"interval" = %(filter_interval)s'
-    if name == "country":
-        return "customer_id IN (SELECT id FROM customers WHERE country = %(country)s)"
-    return f"{name} = %({name})s"
+        return Source("mrr_entries", _COLUMNS, "mrr_cohort_months", by_months)
+    return Source("mrr_entries", _COLUMNS)

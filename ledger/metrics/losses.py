@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ledger.errors import RequestInvalid
 from ledger.metrics.question import Question
 from ledger.projections.projection import Connection
 
@@ -17,26 +16,16 @@ FEEDBACK = (
 )  # fmt: skip
 NOT_TOLD = "not_told"
 
-_REASONS = """
-SELECT currency, coalesce(feedback, %(not_told)s), reason, count(*), sum(amount_minor)::bigint
-FROM losses
-WHERE series = %(series)s AND lost_at >= %(start)s AND lost_at < %(end)s AND lost_at <= %(until)s
-    AND (%(currency)s::text IS NULL OR currency = %(currency)s)
-    AND (%(product)s::text IS NULL OR product = %(product)s)
-    AND (%(price)s::text IS NULL OR price = %(price)s)
-GROUP BY 1, 2, 3
-"""
 _LOST = """
-SELECT lost_at, customer_id, currency, subscription_id, coalesce(feedback, %(not_told)s), reason,
-    amount_minor, position
-FROM losses
+SELECT {columns} FROM losses
 WHERE series = %(series)s AND lost_at >= %(start)s AND lost_at < %(end)s AND lost_at <= %(until)s
-    AND (%(currency)s::text IS NULL OR currency = %(currency)s)
-    AND (%(product)s::text IS NULL OR product = %(product)s)
-    AND (%(price)s::text IS NULL OR price = %(price)s)
-    AND (%(feedback)s::text IS NULL OR coalesce(feedback, %(not_told)s) = %(feedback)s)
-ORDER BY lost_at DESC, customer_id LIMIT %(limit)s
+    {conditions}
 """
+_FEEDBACK = "coalesce(feedback, %(not_told)s)"
+_REASONS = f"currency, {_FEEDBACK}, reason, count(*), sum(amount_minor)::bigint"
+_CUSTOMERS = (
+    f"lost_at, customer_id, currency, subscription_id, {_FEEDBACK}, reason, amount_minor, position"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +60,8 @@ def reasons(connection: Connection, asked: Question) -> list[Reason]:
     Raises RequestInvalid for filters that losses do not know, and for what was known in the past:
     they are kept as known now.
     """
-    rows = connection.execute(_REASONS, _bounds(asked)).fetchall()
+    query = _query(asked, _REASONS) + " GROUP BY 1, 2, 3"
+    rows = connection.execute(query.encode(), {**asked.bounds, "not_told": NOT_TOLD}).fetchall()
     lost: dict[str, int] = {}
     for currency, _, _, count, _ in rows:
         lost[currency] = lost.get(currency, 0) + count
@@ -86,7 +76,10 @@ def lost_customers(
     connection: Connection, asked: Question, feedback: str | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:
     """Return who was lost in the question's periods, the last one first, as JSON tells it."""
-    bounds = {**_bounds(asked), "feedback": feedback, "limit": limit}
+    query = _query(asked, _CUSTOMERS)
+    query += f" AND {_FEEDBACK} = %(feedback)s" if feedback else ""
+    query += " ORDER BY lost_at DESC, customer_id LIMIT %(limit)s"
+    bounds = {**asked.bounds, "not_told": NOT_TOLD, "feedback": feedback, "limit": limit}
     return [
         {
             "object": "lost_customer",
@@ -100,18 +93,12 @@ def lost_customers(
             "event": {"position": position, "url": f"/v1/events/{position}"},
         }
         for at, customer, currency, subscription, told, by, amount, position in connection.execute(
-            _LOST, bounds
+            query.encode(), bounds
         ).fetchall()
     ]
 
 
-def _bounds(asked: Question) -> dict[str, Any]:
-    if odd := asked.filters.keys() - {"currency", "product", "price"}:
-        raise RequestInvalid(f"Churn reasons cannot be filtered by {min(odd)}.")
-    if not asked.is_present:
-        raise RequestInvalid("Churn reasons are kept as known now: `known_at` cannot be asked.")
-    return {
-        "currency": None, "product": None, "price": None, **asked.filters,
-        "series": asked.series.number, "not_told": NOT_TOLD, "until": asked.until,
-        "start": asked.begins(asked.periods[0].start), "end": asked.begins(asked.periods[-1].end),
-    }  # fmt: skip
+def _query(asked: Question, columns: str) -> str:
+    asked.require_filters("churn_reasons", {"currency", "product", "price"})
+    asked.require_present("churn_reasons")
+    return _LOST.format(columns=columns, conditions=asked.conditions)

@@ -24,7 +24,7 @@ FROM (
     SELECT group_at, customer_id, currency, kind, reason, subscription_id, item_id, price, valid_at,
         sum(amount_minor) AS amount_minor, sum(customers) AS customers,
         sum(unknowns) AS unknowns, sum(movements) AS movements, max(position) AS position
-    FROM mrr_entries AS e
+    FROM mrr_entries
     WHERE series = %(series)s AND valid_at >= %(start)s AND valid_at < %(end)s
         AND valid_at <= %(until)s AND position <= %(position)s {where}
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -71,25 +71,13 @@ def movements(
     limit: int = LIMIT_MAX,
 ) -> list[Movement]:
     """Return the movements in the question's periods, in the order of time; `after` a cursor."""
-    conditions = {
-        "kind": ("kind = %(kind)s", kind),
-        "customer": ("customer_id = %(customer)s", customer),
-    }
-    filters = dict(asked.filters)
-    where = "".join(f" AND {text}" for text, value in conditions.values() if value is not None)
-    for name in filters:
-        if name == "country":
-            where += " AND customer_id IN (SELECT id FROM customers WHERE country = %(country)s)"
-        else:
-            where += f' AND e."{name}" = %({name})s'
+    where = asked.conditions
+    where += " AND kind = %(kind)s" if kind else ""
+    where += " AND customer_id = %(customer)s" if customer else ""
     bounds: dict[str, Any] = {
-        **filters,
-        **{name: value for name, (_, value) in conditions.items()},
-        "series": asked.series.number,
-        "start": asked.begins(asked.periods[0].start),
-        "end": asked.begins(asked.periods[-1].end),
-        "until": asked.until,
-        "position": asked.position,
+        **asked.bounds,
+        "kind": kind,
+        "customer": customer,
         "limit": limit,
         "after_at": after[0] if after else "-infinity",
         "after_customer": after[1] if after else "",

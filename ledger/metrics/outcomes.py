@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ledger.metrics.question import Period, Question, first_of, next_of
+from ledger.metrics.question import Period, Question
+from ledger.periods import first_of, next_of
 from ledger.projections.projection import Connection
 
 # As known now, of whole months, quarters and years.
@@ -39,7 +40,7 @@ WITH asked (number, starts, ends) AS (
         coalesce(sum(e.movements) FILTER (WHERE e.kind = 'churn'), 0) AS churns
     FROM asked AS a JOIN mrr_entries AS e ON e.series = %(series)s
         AND e.valid_at >= a.starts AND e.valid_at < a.ends AND e.position <= %(position)s
-    {filters}
+        AND (%(customers)s::text[] IS NULL OR e.customer_id = ANY (%(customers)s)) {conditions}
     GROUP BY 1, 2, 3, 4
 ), whole AS (
     SELECT m.number, m.currency, m.change, m.churns, b.start, b.active
@@ -54,7 +55,6 @@ SELECT number, currency, count(*) FILTER (WHERE active > 0 AND churns > 0),
     coalesce(sum(change) FILTER (WHERE start > 0), 0)
 FROM whole GROUP BY 1, 2
 """
-_COUNTRY = """JOIN customers AS c ON c.id = e.customer_id AND c.country = %(country)s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +125,15 @@ def reckoned(
 
     What happens at the very instant up to which is asked has happened.
     """
-    filters = _COUNTRY if "country" in asked.filters else ""
-    conditions = ["e.cohort = %(cohort)s"] if "cohort" in asked.filters else []
-    conditions += ["e.customer_id = ANY (%(customers)s)"] if customers is not None else []
-    filters += f" WHERE {' AND '.join(conditions)}" if conditions else ""
     instant = timedelta(microseconds=1)
     bounds: dict[str, Any] = {
-        **asked.filters,
-        "series": asked.series.number,
-        "position": asked.position,
+        **asked.bounds,
         "customers": customers,
         "numbers": list(range(len(periods))),
         "starts": [asked.begins(one.start) for one in periods],
         "ends": [min(asked.begins(one.end), asked.until + instant) for one in periods],
     }
-    query = _RECKONED.format(filters=filters)
+    query = _RECKONED.format(conditions=asked.conditions)
     return {
         (periods[number], currency): Outcome(lost, int(shrunk), int(change))
         for number, currency, lost, shrunk, change in connection.execute(

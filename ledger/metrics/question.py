@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal, get_args
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from ledger.errors import RequestInvalid, ViewsBehind
 from ledger.metrics.definitions import chosen_series
 from ledger.moments import Moment
+from ledger.periods import INTERVALS, Interval, first_of, months_later, next_of
 from ledger.projections import Numbers
 from ledger.projections.numbers.series import Series
 from ledger.projections.projection import Connection
 
-Interval = Literal["day", "month", "quarter", "year"]
-INTERVALS: tuple[Interval, ...] = get_args(Interval)
 PERIODS_MAX = 1100  # three years of days
 FILTERS = ("currency", "product", "price", "interval", "cohort", "country")
 OF_ITEMS = frozenset({"product", "price", "interval"})  # not of a customer as a whole
 _MONTH = re.compile(r"(\d{4})-(\d{2})").fullmatch
 _QUARTER = re.compile(r"(\d{4})-[Qq]([1-4])").fullmatch
 _YEAR = re.compile(r"\d{4}").fullmatch
-_MONTHS = {"month": 1, "quarter": 3, "year": 12}
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,28 @@ class Question:
         """Whether a period has ended."""
         return self.begins(period.end) <= self.until
 
+    @property
+    def conditions(self) -> str:
+        """The filters as conditions of SQL on entries or sums, each after an AND."""
+        return "".join(
+            " AND customer_id IN (SELECT id FROM customers WHERE country = %(of_country)s)"
+            if name == "country"
+            else f' AND "{name}" = %(of_{name})s'
+            for name in self.filters
+        )
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """What the queries about this question are bound to, the filters included."""
+        return {
+            **{f"of_{name}": value for name, value in self.filters.items()},
+            "series": self.series.number,
+            "position": self.position,
+            "until": self.until,
+            "start": self.begins(self.periods[0].start),
+            "end": self.begins(self.periods[-1].end),
+        }
+
     def require_whole_customers(self, name: str) -> None:
         """Raise RequestInvalid if only some of a customer's items are asked about."""
         if chosen := OF_ITEMS & self.filters.keys():
@@ -89,6 +109,16 @@ class Question:
                 f"`{name}` is about customers as a whole; it cannot be filtered by"
                 f" {', '.join(sorted(chosen))}."
             )
+
+    def require_filters(self, name: str, known: Set[str]) -> None:
+        """Raise RequestInvalid if a filter is given that an answer does not know."""
+        if odd := self.filters.keys() - known:
+            raise RequestInvalid(f"`{name}` cannot be filtered by {', '.join(sorted(odd))}.")
+
+    def require_present(self, name: str) -> None:
+        """Raise RequestInvalid if the past is asked of what is kept as known now."""
+        if not self.is_present:
+            raise RequestInvalid(f"`{name}` is kept as known now: `known_at` cannot be asked.")
 
 
 def question(
@@ -115,7 +145,7 @@ def question(
     position = seen if moment.known_at is None else moment.known_at
     if position > seen:
         raise ViewsBehind(f"The numbers are at {seen}, not at {position} yet; try again.")
-    series = chosen_series(connection, definitions, position=position)
+    series = chosen_series(connection, definitions, seen, position)
     until = moment.as_of or now
     today = until.astimezone(series.definitions.zone).date()
     last = period_of(end, "to")[1] if end else today + timedelta(days=1)
@@ -166,23 +196,6 @@ def period_of(text: str, name: str) -> tuple[date, date]:
         ) from error
 
 
-def first_of(day: date, interval: Interval) -> date:
-    """Return the first day of the period that a day is in."""
-    if interval == "day":
-        return day
-    months = _MONTHS[interval]
-    return day.replace(month=(day.month - 1) // months * months + 1, day=1)
-
-
-def next_of(day: date, interval: Interval) -> date:
-    """Return the first day of the period after the one that a day is in."""
-    if interval == "day":
-        return day + timedelta(days=1)
-    first = first_of(day, interval)
-    year, month = divmod(first.year * 12 + first.month - 1 + _MONTHS[interval], 12)
-    return date(year, month + 1, 1)
-
-
 def _between(first: date, last: date, interval: Interval) -> list[Period]:
     found: list[Period] = []
     while first < last:
@@ -201,6 +214,4 @@ def _year_before(last: date, interval: Interval) -> date:
     day = last - timedelta(days=1)
     if interval == "day":
         return day - timedelta(days=29)
-    first = first_of(day, "month")
-    year, month = divmod(first.year * 12 + first.month - 1 - 11, 12)
-    return first_of(date(year, month + 1, 1), interval)
+    return first_of(months_later(day, -11), interval)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from ledger.errors import RequestInvalid
 from ledger.metrics.frames import frames
 from ledger.metrics.question import Period, Question
 from ledger.projections.projection import Connection
@@ -17,7 +16,7 @@ SELECT a.number, t.currency, count(*), count(*) FILTER (WHERE t.outcome = 'conve
 FROM unnest(%(numbers)s::int[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
     AS a (number, starts, ends)
 JOIN trials AS t ON t.ended_at >= a.starts AND t.ended_at < a.ends AND t.ended_at <= %(until)s
-WHERE t.currency IS NOT NULL AND (%(currency)s::text IS NULL OR t.currency = %(currency)s)
+WHERE t.currency IS NOT NULL {conditions}
 GROUP BY 1, 2
 """
 
@@ -30,20 +29,20 @@ def ended_trials(
     Raises RequestInvalid for other filters than the currency, and for what was known in the past:
     trials are kept as known now.
     """
-    if odd := asked.filters.keys() - {"currency"}:
-        raise RequestInvalid(f"Trials cannot be filtered by {min(odd)}.")
-    if not asked.is_present:
-        raise RequestInvalid("Trials are kept as known now: `known_at` cannot be asked.")
+    asked.require_filters("trial_conversion_rate", {"currency"})
+    asked.require_present("trial_conversion_rate")
+    query = _TRIALS.format(conditions=asked.conditions)
     bounds = {
+        **asked.bounds,
         "numbers": list(range(len(asked.periods))),
         "starts": [asked.begins(one.start) for one in asked.periods],
         "ends": [asked.begins(one.end) for one in asked.periods],
-        "until": asked.until,
-        "currency": asked.filters.get("currency"),
     }
     return {
         (asked.periods[number], currency): {"trials_ended": ended, "trials_converted": converted}
-        for number, currency, ended, converted in connection.execute(_TRIALS, bounds).fetchall()
+        for number, currency, ended, converted in connection.execute(
+            query.encode(), bounds
+        ).fetchall()
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -102,8 +101,3 @@ def told_movement(one: Movement) -> dict[str, Any]:
         "subscriptions": list(one.subscriptions),
         "events": [{"position": at, "url": f"/v1/events/{at}"} for at in one.positions],
     }
-
-
-def identity_holds(frames: Iterable[Frame]) -> bool:
-    """Return whether the movements of each period explain what MRR changed by, to the unit."""
-    return all(one.start_minor + sum(one.amounts.values()) == one.end_minor for one in frames)

@@ -103,6 +103,19 @@ def version_of(connection: Connection, generation: Generation, name: str) -> int
     return row[0] if row else None
 
 
+def position_of(
+    connection: Connection, generation: Generation, projection: type[Projection]
+) -> int | None:
+    """Return how far the tables there are, or None if they are of another version."""
+    row = connection.execute(
+        sql.SQL("SELECT position FROM {} WHERE projection = %s AND version = %s").format(
+            sql.Identifier(generation.schema, "bookmarks")
+        ),
+        [projection.name, projection.version],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def has_rows_of(
     connection: Connection, generation: Generation, projection: type[Projection]
 ) -> bool:

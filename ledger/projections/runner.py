@@ -8,10 +8,10 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import sql
 
 from ledger.errors import DatabaseUnavailable, NotMigrated
 from ledger.log import Log
+from ledger.projections import generations
 from ledger.projections.projection import Projection
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class Runner:
                     " `ledger worker` rebuilds them when it starts, `ledger rebuild` at any time."
                 )
             if projection.follows is not None:
-                ahead = self._position_of(connection, projection.follows)
+                live = generations.live(self._ledger)
+                ahead = generations.position_of(connection, live, projection.follows) or 0
                 until = ahead if until is None else min(until, ahead)
             if until is not None:
                 limit = min(limit, until - row[0])
@@ -143,18 +144,6 @@ class Runner:
                     [events[-1].position, projection.name],
                 )
         return len(events)
-
-    def _position_of(
-        self, connection: psycopg.Connection[tuple[Any, ...]], projection: type[Projection]
-    ) -> int:
-        """Return how far the live tables of a projection are; 0 if they are of another release."""
-        row = connection.execute(
-            sql.SQL("SELECT position FROM {} WHERE projection = %s AND version = %s").format(
-                sql.Identifier(self._ledger.schema, "bookmarks")
-            ),
-            [projection.name, projection.version],
-        ).fetchone()
-        return row[0] if row else 0
 
     def run(self, stop: Event) -> None:
         """Follow the log until `stop` is set: woken by NOTIFY, polling in any case."""

@@ -24,6 +24,10 @@ class StripeRefused(LedgerError):
     """Stripe answers that it will not do this: the key is wrong, or may not."""
 
 
+class StripeLacks(StripeRefused):
+    """Stripe has no such object, or has it no more."""
+
+
 class StripeApi:
     """One Stripe account, by one secret or restricted key."""
 
@@ -73,7 +77,7 @@ class StripeApi:
     def coupon(self, coupon: str) -> dict[str, Any]:
         """Return a coupon with the products it is limited to.
 
-        Raises StripeUnavailable, StripeRefused (also where there is no such coupon any more).
+        Raises StripeUnavailable, StripeRefused, StripeLacks.
         """
         return self._get(f"/v1/coupons/{quote(coupon, safe='')}", expand=["applies_to"])
 
@@ -89,10 +93,11 @@ class StripeApi:
         except (errors.AuthenticationError, errors.PermissionError) as error:
             raise StripeRefused(
                 f"Stripe refuses STRIPE_API_KEY: {error.user_message or error}. A restricted key"
-                " with read access to events is enough."
+                " that may read events, coupons and prices is enough."
             ) from error
         except errors.InvalidRequestError as error:
-            raise StripeRefused(f"Stripe refuses {path}: {error.user_message or error}") from error
+            kind = StripeLacks if error.http_status == 404 else StripeRefused
+            raise kind(f"Stripe refuses {path}: {error.user_message or error}") from error
         except (errors.StripeError, UnicodeDecodeError) as error:
             told = getattr(error, "user_message", None) or type(error).__name__
             raise StripeUnavailable(f"Stripe does not answer: {told}.") from error

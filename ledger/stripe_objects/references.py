@@ -35,6 +35,17 @@ def object_key(kind: str, object_id: str) -> str:
     return object_id
 
 
+def terms_key(kind: str, object_id: str) -> str:
+    """Return under which name a coupon's or a price's terms are kept; see `named_by`."""
+    return f"{kind}:{object_id}"
+
+
+def named_by(key: str) -> tuple[str, str]:
+    """Return the kind (coupon, price) and the id of what a `terms_key` names."""
+    kind, _, object_id = key.partition(":")
+    return kind, object_id
+
+
 def customer_named(obj: Node, previous: Node) -> str | None:
     """Return the customer an event names: the object's, else the one it has just lost."""
     return first(customer_of(obj), reference(previous, "customer"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ledger.stripe_objects import facts
 from ledger.stripe_objects.fields import (
     Node,
@@ -58,6 +60,18 @@ def held_by(obj: Node) -> list[HeldDiscount] | None:
     return None if found is None else [held(one) for one in found]
 
 
+def costs(price: Node) -> dict[str, Any]:
+    """Return what a price costs a unit, and how often; the same leaves in every canonical shape."""
+    return {
+        "unit_amount": whole(price, "unit_amount"),
+        "unit_amount_decimal": text(price, "unit_amount_decimal"),
+        "currency": text(price, "currency"),
+        "interval": text(price, "recurring", "interval"),
+        "interval_count": whole(price, "recurring", "interval_count"),
+        "usage_type": text(price, "recurring", "usage_type"),
+    }
+
+
 def item_of(item: Node, subscription: Node) -> SubscriptionItem:
     """Return one line of a subscription."""
     terms = facts.terms_of(item)
@@ -68,12 +82,7 @@ def item_of(item: Node, subscription: Node) -> SubscriptionItem:
         product=facts.product_of(item),
         nickname=first(text(item, "price", "nickname"), text(item, "plan", "nickname")),
         quantity=facts.quantity_of(item),
-        unit_amount=whole(terms, "unit_amount"),
-        unit_amount_decimal=text(terms, "unit_amount_decimal"),
-        currency=text(terms, "currency"),
-        interval=text(terms, "recurring", "interval"),
-        interval_count=whole(terms, "recurring", "interval_count"),
-        usage_type=text(terms, "recurring", "usage_type"),
+        **costs(terms),
         tiers_mode=text(terms, "tiers_mode"),
         divide_by=whole(transform, "divide_by"),
         divide_round=text(transform, "round"),

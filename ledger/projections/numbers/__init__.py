@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from ledger.aggregates.base import is_set_aside
+from ledger.aggregates.base import DEFINITIONS_STREAM, is_set_aside
 from ledger.log import RecordedEvent
 from ledger.projections.crm import Crm
 from ledger.projections.crm.facts import NOT_PROJECTED
@@ -27,15 +26,12 @@ from ledger.projections.numbers.entries import (
     write_learnt,
     write_outcomes,
 )
-from ledger.projections.numbers.series import STREAM, Series, series_until, write_series
+from ledger.projections.numbers.series import Series, series_until, write_series
 from ledger.projections.numbers.shelf import BOOKS, DISCOUNTED, PAID_TYPES, open_books
 from ledger.projections.projection import LAST_KEY, Connection, Derivation, Projection
 from ledger.stripe_objects.facts import subscription_of
 from ledger.stripe_objects.fields import nested
 from ledger.stripe_objects.references import kind_of
-
-if TYPE_CHECKING:
-    from ledger.application import Ledger
 
 _TRIED = """
 SELECT DISTINCT customer_id FROM facts
@@ -59,21 +55,17 @@ class Numbers(Projection):
     loaded = ()
     follows = Crm
 
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(ledger)
-        self._series: list[Series] = []
-
     def apply(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
         """Enter what these events changed, and what added definition sets say of all before."""
         after, until = events[0].position - 1, events[-1].position
-        if not self._series:
-            self._series = series_until(connection, after)
-            write_series(connection, self._series)
-        touched = self._touched(connection, events)
-        recorded = {event.position: event.recorded_at for event in events}
-        self._enter(connection, sorted(touched), recorded, after, until)
-        if any(event.stream == STREAM for event in events):
-            self._add(connection, until)
+        series = series_until(connection, after)
+        write_series(connection, series)
+        if touched := self._touched(connection, events):
+            recorded = {event.position: event.recorded_at for event in events}
+            self._enter(connection, series, sorted(touched), recorded)
+            sum_up(connection, [one.number for one in series], after, until)
+        if any(event.stream == DEFINITIONS_STREAM for event in events):
+            self._add(connection, series, until)
 
     def load(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
         """Do nothing: all of it follows from the facts of the CRM views."""
@@ -85,19 +77,17 @@ class Numbers(Projection):
     def _enter(
         self,
         connection: Connection,
+        series: Sequence[Series],
         customers: Sequence[str],
         recorded: dict[int, datetime],
-        after: int,
-        until: int,
     ) -> None:
         for first in range(0, len(customers), BOOKS):
             ids = customers[first : first + BOOKS]
-            books = list(open_books(connection, ids, self._series, until))
-            write_learnt(connection, books, recorded, recorded)
+            books = list(open_books(connection, ids, series, max(recorded)))
+            write_learnt(connection, books, recorded)
             forget_outcomes(connection, ids)
-            write_outcomes(connection, books, {one.number for one in self._series})
+            write_outcomes(connection, books, {one.number for one in series})
             add_outcomes(connection, ids)
-        sum_up(connection, [one.number for one in self._series], after, until)
 
     def _touched(self, connection: Connection, events: Sequence[RecordedEvent]) -> set[str]:
         """Return the customers whose numbers these events may change."""
@@ -123,11 +113,9 @@ class Numbers(Projection):
             touched.update(row[0] for row in rows if row[0])
         return touched | catalogue.learn(connection, events)
 
-    def _add(self, connection: Connection, until: int) -> None:
+    def _add(self, connection: Connection, known: Sequence[Series], until: int) -> None:
         """Make the series that were added, for all customers and the whole past."""
-        known = {one.number for one in self._series}
-        self._series = []  # asked for again: this transaction may come to nothing
-        added = [one for one in series_until(connection, until) if one.number not in known]
+        added = [one for one in series_until(connection, until) if one not in known]
         if added:
             write_series(connection, added)
             enter_all(connection, customers_between(connection, "", LAST_KEY), added, until)

@@ -144,15 +144,13 @@ class _Page:
     ) -> Learnt:
         learnt = Learnt(self.series.number, [], [])
         currencies: set[str] = set()
-        definitions = self.series.definitions
         for subscription, since in touched.items():
-            course = self._courses.get(subscription)
-            if course is None:
-                course = Course(definitions, self.series.worth)
-                self._courses[subscription] = course
-            currencies.update(one.currency or "xxx" for one in course.situations[-1:])
+            course = self._courses.setdefault(
+                subscription, Course(self.series.definitions, self.series.worth)
+            )
+            currencies.update(one.currency for one in course.situations[-1:])
             course.follow(histories[subscription], terms, paid.get(subscription), since)
-            currencies.update(one.currency or "xxx" for one in course.situations[-1:])
+            currencies.update(one.currency for one in course.situations[-1:])
             known = self._levels.setdefault(subscription, [])
             learnt.levels += _replaced(known, levels_of(subscription, course, since), since)
         since = min(touched.values())

@@ -70,7 +70,7 @@ def enter_all(
         ids = customers[first : first + BOOKS]
         opened = list(open_books(connection, ids, series, until))
         recorded = _recorded(connection, opened)
-        write_learnt(connection, opened, recorded, recorded)
+        write_learnt(connection, opened, recorded)
         write_outcomes(connection, opened, {one.number for one in series})
 
 

@@ -12,15 +12,14 @@ from typing import Any
 import msgspec
 
 from ledger.aggregates import Account
-from ledger.aggregates.base import is_set_aside
+from ledger.aggregates.base import CATALOGUE_STREAM, is_set_aside
 from ledger.log import Log, RecordedEvent
 from ledger.projections.projection import Connection
 from ledger.stripe_objects.fields import nested
 from ledger.stripe_objects.readers import view_of
-from ledger.stripe_objects.references import kind_of, object_key
+from ledger.stripe_objects.references import kind_of, terms_key
 from ledger.stripe_objects.views import CatalogueItem
 
-STREAM = "catalogue"  # of what was fetched
 _encode = msgspec.json.Encoder().encode
 
 _INSERT = """
@@ -49,7 +48,7 @@ def learn(connection: Connection, events: Iterable[RecordedEvent]) -> set[str]:
 def load(connection: Connection, until: int) -> None:
     """Keep all terms that were told up to a position."""
     log = Log(connection)
-    observed = [event for event in log.stream(STREAM) if event.position <= until]
+    observed = [event for event in log.stream(CATALOGUE_STREAM) if event.position <= until]
     by_key: dict[str, list[int]] = {
         key: positions or [] for key, positions in connection.execute(_COUPONS, {"until": until})
     }
@@ -88,6 +87,6 @@ def _told(event: RecordedEvent) -> Iterator[tuple[str, CatalogueItem]]:
     if not isinstance(item, CatalogueItem) or item.id is None:
         return
     if kind == "coupon" and (item.percent_off is not None or item.amount_off is not None):
-        yield object_key(kind, item.id), item
+        yield terms_key(kind, item.id), item
     elif item.tiers and event.topic == Account.CatalogueObserved.TOPIC:
-        yield item.id, item
+        yield terms_key("price", item.id), item

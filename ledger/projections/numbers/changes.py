@@ -42,7 +42,6 @@ def changes_of(subscription: str, course: Course, since: int) -> Iterator[Change
 def _between(subscription: str, was: Situation | None, now: Situation) -> Iterator[Change]:
     before = dict(was.items) if was is not None and was.counts else {}
     after = dict(now.items) if now.counts else {}
-    currency = now.currency or (was.currency if was else None) or "xxx"
     reason = _reason(was, now)
     told = False
     for item in {**before, **after}:
@@ -51,11 +50,11 @@ def _between(subscription: str, was: Situation | None, now: Situation) -> Iterat
         for worth, sign in _parts(old, new):
             told = True
             yield Change(
-                now.at, subscription, currency, item, worth.price, worth.product, worth.interval,
-                sign * worth.amount_minor, sign * bool(worth.unknown), why, now.why,
+                now.at, subscription, now.currency, item, worth.price, worth.product,
+                worth.interval, sign * worth.amount_minor, sign * bool(worth.unknown), why, now.why,
             )  # fmt: skip
     if not told and (was is None or was.phase != now.phase or was.counts != now.counts):
-        yield Change(now.at, subscription, currency, reason=reason or "other", why=now.why)
+        yield Change(now.at, subscription, now.currency, reason=reason or "other", why=now.why)
 
 
 def _parts(old: Worth | None, new: Worth | None) -> Iterator[tuple[Worth, int]]:

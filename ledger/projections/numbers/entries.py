@@ -1,8 +1,8 @@
-"""Writes what books yield, and sums it up by day."""
+"""Writes what books yield, and keeps the sums of it: by day or month, and by block of positions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from ledger.database import wire
@@ -66,40 +66,45 @@ _OF_ITEMS = {
     '"interval"': "coalesce(e.\"interval\", '')",
 }
 _BY_KIND = {"currency": "e.currency", "kind": "e.kind"}
-_TOTALS = (
-    _summing("mrr_days", "mrr_entries", _DAY, _BY_KIND, _SUMS),
-    _summing("mrr_price_days", "mrr_entries", _DAY, {**_BY_KIND, **_OF_ITEMS}, _SUMS),
-    _summing("mrr_price_months", "mrr_entries", _MONTH, {**_BY_KIND, **_OF_ITEMS}, _SUMS),
-    _summing(
-        "mrr_cohort_months",
-        "mrr_entries",
-        _MONTH,
-        {**_BY_KIND, "cohort": "coalesce(e.cohort, '-infinity')"},
-        _SUMS,
-    ),
-    _summing(
-        "level_days",
-        "level_entries",
-        _DAY,
-        {"measure": "e.measure", "currency": "coalesce(e.currency, '')"},
-        ("amount_minor", "customers"),
-    ),
-)
+
+
+def totals() -> tuple[bytes, ...]:
+    """Return the statements that add entries to each table of sums."""
+    return (
+        _summing("mrr_days", "mrr_entries", _DAY, _BY_KIND, _SUMS),
+        _summing("mrr_price_days", "mrr_entries", _DAY, {**_BY_KIND, **_OF_ITEMS}, _SUMS),
+        _summing("mrr_price_months", "mrr_entries", _MONTH, {**_BY_KIND, **_OF_ITEMS}, _SUMS),
+        _summing(
+            "mrr_cohort_months",
+            "mrr_entries",
+            _MONTH,
+            {**_BY_KIND, "cohort": "coalesce(e.cohort, '-infinity')"},
+            _SUMS,
+        ),
+        _summing(
+            "level_days",
+            "level_entries",
+            _DAY,
+            {"measure": "e.measure", "currency": "coalesce(e.currency, '')"},
+            ("amount_minor", "customers"),
+        ),
+    )
+
+
+_TOTALS = totals()
 
 
 def write_learnt(
     connection: Connection,
     books: Sequence[Opened],
     recorded: Mapping[int, datetime],
-    positions: Iterable[int],
 ) -> None:
-    """Write the entries that facts at these positions brought."""
-    wanted = set(positions)
+    """Write the entries that facts recorded at these positions brought."""
     told = [
         (position, recorded[position], one.book.customer, learnt)
         for one in books
         for position, learnt in one.learnt
-        if position in wanted
+        if position in recorded
     ]
     wire.copy_in(
         connection,

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
 
+from ledger.periods import Interval, first_of
 from ledger.projections.definitions import Definitions
 from ledger.projections.numbers.changes import Change
 from ledger.projections.numbers.situations import DAY, Course
 
 Kind = Literal["new", "expansion", "contraction", "churn", "reactivation", "transfer", "unknown"]
-Grain = Literal["month", "quarter", "year"]
-GRAINS: tuple[Grain, ...] = ("month", "quarter", "year")
+KEPT_INTERVALS: tuple[Interval, ...] = ("month", "quarter", "year")
 Standing = Literal["never", "active", "free", "paused", "lost"]
 
 
@@ -97,21 +97,13 @@ class Period:
     `is_lost`: they were active at its start, and churned in it.
     """
 
-    grain: Grain
+    grain: Interval
     start: date
     currency: str
     start_minor: int
     end_minor: int
     was_active: bool
     is_lost: bool = False
-
-
-def first_day(day: date, grain: Grain) -> date:
-    """Return the first day of the month, quarter or year that a day is in."""
-    if grain == "year":
-        return day.replace(month=1, day=1)
-    months = 3 if grain == "quarter" else 1
-    return day.replace(month=(day.month - 1) // months * months + 1, day=1)
 
 
 class Account:
@@ -187,7 +179,7 @@ class Account:
         kind = self._kind(before, standing, total, group)
         cohort = before.cohort
         if kind == "new" and cohort is None:
-            cohort = first_day(self.day(at), "month")
+            cohort = first_of(self.day(at), "month")
         after = _Member(
             total,
             standing,
@@ -220,8 +212,7 @@ class Account:
         now = [
             situation
             for course in courses.values()
-            if (situation := course.at(at)) is not None
-            and (situation.currency or "xxx") == self._currency
+            if (situation := course.at(at)) is not None and situation.currency == self._currency
         ]
         if self._definitions.churn.free_is_active and any(one.counts for one in now):
             return "free"
@@ -248,7 +239,7 @@ class Account:
 
     def periods(self) -> Iterator[Period]:
         """Yield what became of the customer in each month, quarter and year in which they moved."""
-        for grain in GRAINS:
+        for grain in KEPT_INTERVALS:
             yield from self._periods(grain)
 
     def losses(self) -> Iterator[Loss]:
@@ -262,11 +253,11 @@ class Account:
                     last.price,
                 )  # fmt: skip
 
-    def _periods(self, grain: Grain) -> Iterator[Period]:
+    def _periods(self, grain: Interval) -> Iterator[Period]:
         found: Period | None = None
         for group in self._groups:
             for entry in group.entries:
-                start = first_day(self.day(entry.at), grain)
+                start = first_of(self.day(entry.at), grain)
                 if found is None or found.start != start:
                     if found is not None:
                         yield found

@@ -13,13 +13,14 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from ledger.aggregates import Account
+from ledger.aggregates.base import DEFINITIONS_STREAM
 from ledger.log import Log, RecordedEvent
 from ledger.projections.definitions import Definitions, read, shipped
 from ledger.projections.numbers.situations import WorthOf
 from ledger.projections.numbers.worth import worth_of
 from ledger.projections.projection import Connection
 
-STREAM = "definitions"  # of the events that add and adopt definition sets
+END = 2**63 - 1  # after every position
 
 # Every version of the code's own part of a number that is still answered for.
 CALCULATIONS: dict[int, WorthOf] = {1: worth_of}
@@ -47,8 +48,7 @@ class Series:
 
 def series_until(connection: Connection, position: int) -> list[Series]:
     """Return the series of a ledger as of a position: the one it starts with, and those added."""
-    events = [event for event in Log(connection).stream(STREAM) if event.position <= position]
-    return series_of(events)
+    return series_of(_events_until(connection, position))
 
 
 def series_of(events: Iterable[RecordedEvent]) -> list[Series]:
@@ -66,7 +66,7 @@ def series_of(events: Iterable[RecordedEvent]) -> list[Series]:
 
 def adopted_until(connection: Connection, position: int) -> Series:
     """Return the series that was the adopted one as of a position."""
-    events = [event for event in Log(connection).stream(STREAM) if event.position <= position]
+    events = _events_until(connection, position)
     known = series_of(events)
     adopted = known[0]
     for event in events:
@@ -77,6 +77,11 @@ def adopted_until(connection: Connection, position: int) -> Series:
                 adopted,
             )
     return adopted
+
+
+def _events_until(connection: Connection, position: int) -> list[RecordedEvent]:
+    events = Log(connection).stream(DEFINITIONS_STREAM)
+    return [event for event in events if event.position <= position]
 
 
 def write_series(connection: Connection, series: Iterable[Series]) -> None:

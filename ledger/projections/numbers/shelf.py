@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from heapq import merge
 from itertools import chain
 from typing import Any
 
@@ -18,14 +17,15 @@ from ledger.projections.crm.facts import Row
 from ledger.projections.numbers.book import Book, Learnt
 from ledger.projections.numbers.history import Bodies, bodies_needed
 from ledger.projections.numbers.series import Series
+from ledger.projections.numbers.terms import Held, held_by
 from ledger.projections.projection import Connection
 from ledger.stripe_objects.fields import nested
 from ledger.stripe_objects.readers import view_of
+from ledger.stripe_objects.references import terms_key
 from ledger.stripe_objects.views import (
     CatalogueItem,
     Customer,
     Discount,
-    HeldDiscount,
     Subscription,
 )
 
@@ -85,23 +85,8 @@ SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING
 """
 
 
-class _Named(msgspec.Struct):
-    """Of a subscription, what names the catalogue's terms."""
-
-    status: str | None = None
-    discounts: list[HeldDiscount] | None = None
-    items: list[_NamedItem] = []
-
-
-class _NamedItem(msgspec.Struct):
-    price: str | None = None
-    tiers_mode: str | None = None
-    discounts: list[HeldDiscount] | None = None
-
-
-_named = msgspec.json.Decoder(_Named).decode
 _SHAPES: Mapping[str, Callable[[bytes], Any]] = {
-    "subscription": _named,
+    "subscription": msgspec.json.Decoder(Subscription).decode,
     "discount": msgspec.json.Decoder(Discount).decode,
     "customer": msgspec.json.Decoder(Customer).decode,
 }
@@ -126,7 +111,6 @@ def open_books(
     names = _Names(bodies)
     for row in own:
         names.read(row)
-    more: list[Row] = []
     payments: dict[str, list[Payment]] = defaultdict(list)
     if names.trials:
         asked = {"ids": [*names.on_trial], "subscriptions": [*names.trials], "until": until}
@@ -134,15 +118,15 @@ def open_books(
             _PAID, {**asked, "types": list(PAID_TYPES)}
         ).fetchall():
             payments[customer].append((position, subscription, int(at.timestamp())))
-    if discounted := [row[0] for row in connection.execute(DISCOUNTED, bounds).fetchall()]:
-        more += _rows(connection, _CUSTOMERS, {**bounds, "ids": discounted})
-    bodies.update(_bodies(connection, more))
-    for row in more:
+    discounted = [row[0] for row in connection.execute(DISCOUNTED, bounds).fetchall()]
+    customers_facts = _rows(connection, _CUSTOMERS, {**bounds, "ids": discounted})
+    bodies.update(_bodies(connection, customers_facts))
+    for row in customers_facts:
         names.read(row)
     _note_uses(connection, names.keys)
     terms = _terms(connection, set(chain(*names.keys.values())), until)
     by_customer: dict[str, list[Row]] = defaultdict(list)
-    for row in merge(own, sorted(more, key=_position), key=_position):
+    for row in (*own, *customers_facts):
         if row.customer_id is not None:
             by_customer[row.customer_id].append(row)
     for customer in customers:
@@ -188,34 +172,29 @@ class _Names:
             shown: Any = view_of(nested(self._bodies[row.position], "data", "object"))
         else:
             shown = _SHAPES[row.kind](row.canonical)
+        held: Iterable[Held | None] = ()
         if isinstance(shown, Customer):
-            held = shown.discount
-            if held is not None and held.terms is None and held.coupon:
-                self.keys[row.customer_id].add(f"coupon:{held.coupon}")
+            held = [shown.discount]
         elif isinstance(shown, Discount):
-            if shown.terms is None and shown.coupon:
-                self.keys[row.customer_id].add(f"coupon:{shown.coupon}")
-        elif isinstance(shown, (_Named, Subscription)):
+            held = [shown]
+        elif isinstance(shown, Subscription):
+            held = held_by(shown)
             self._read_subscription(row, shown)
+        self.keys[row.customer_id].update(
+            terms_key("coupon", one.coupon)
+            for one in held
+            if one is not None and one.terms is None and one.coupon
+        )
 
-    def _read_subscription(self, row: Row, shown: _Named | Subscription) -> None:
+    def _read_subscription(self, row: Row, shown: Subscription) -> None:
         assert row.customer_id is not None
         assert row.object_id is not None
         if shown.status == "trialing":
             self.trials.add(row.object_id)
             self.on_trial.add(row.customer_id)
-        held = [*(shown.discounts or ())]
-        for item in shown.items:
-            held += item.discounts or ()
-            if item.tiers_mode and item.price:
-                self.keys[row.customer_id].add(item.price)
-        for one in held:
-            if one.terms is None and one.coupon:
-                self.keys[row.customer_id].add(f"coupon:{one.coupon}")
-
-
-def _position(row: Row) -> int:
-    return row.position
+        self.keys[row.customer_id].update(
+            terms_key("price", item.price) for item in shown.items if item.tiers_mode and item.price
+        )
 
 
 def _rows(connection: Connection, query: str, bounds: Mapping[str, Any]) -> list[Row]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ledger.projections.definitions import Definitions
 from ledger.projections.numbers.history import History
 from ledger.projections.numbers.terms import Terms
-from ledger.projections.numbers.worth import Worth, worth_of
+from ledger.projections.numbers.worth import Worth
 from ledger.stripe_objects.views import Subscription
 
 DAY = 86_400
+NO_CURRENCY = "xxx"  # as ISO 4217 calls it
 Phase = Literal[
     "incomplete", "trialing", "active", "past_due", "unpaid", "paused", "ended", "delinquent",
     "leaving",
@@ -39,24 +40,18 @@ class Situation:
     counts: bool
     scheduled: bool
     why: str
-    currency: str | None
+    currency: str
     items: tuple[tuple[str, Worth], ...]
 
     def same_as(self, other: Situation) -> bool:
         """Whether nothing but the moment differs."""
-        return (
-            self.items == other.items
-            and self.phase == other.phase
-            and self.counts == other.counts
-            and self.scheduled == other.scheduled
-            and self.why == other.why
-        )
+        return replace(self, at=other.at) == other
 
 
 class Course:
     """The situations of one subscription, brought up to date from a moment on."""
 
-    def __init__(self, definitions: Definitions, worth: WorthOf = worth_of) -> None:
+    def __init__(self, definitions: Definitions, worth: WorthOf) -> None:
         self._definitions = definitions
         self._worth = worth
         self.times: list[int] = []
@@ -121,7 +116,7 @@ class Course:
         state = history.states[index]
         phase = _phase(state)
         if phase == "trialing" and rules.counts.paid_before_trial:
-            phase = "active" if first_paid is not None and first_paid <= at else phase
+            phase = "active" if first_paid is not None and first_paid <= at else "trialing"
         if phase == "past_due" and rules.counts.delinquent_after_days is not None:
             days = rules.counts.delinquent_after_days
             if at >= _past_due_since(history, index) + days * DAY:
@@ -136,7 +131,7 @@ class Course:
             counts,
             scheduled and phase != "ended",
             _why(phase, state),
-            state.currency,
+            state.currency or NO_CURRENCY,
             self._items(state, terms, at),
         )
 

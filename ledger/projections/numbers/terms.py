@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ledger.projections.definitions import Profile
 from ledger.projections.numbers.history import History
-from ledger.projections.numbers.worth import InForce
+from ledger.projections.numbers.worth import InForce, Off
 from ledger.stripe_objects.views import (
     CatalogueItem,
-    Coupon,
     Customer,
     Discount,
     HeldDiscount,
     Subscription,
 )
 
+Held = HeldDiscount | Discount  # as its holder names it, or as events tell of it
 COUNTED_DURATIONS: dict[Profile, frozenset[str]] = {
     "recurring": frozenset({"forever", "repeating"}),
     "forever": frozenset({"forever"}),
@@ -34,7 +34,7 @@ class Terms:
 
     discounts: dict[str, Discount] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
-    coupons: dict[str, Coupon] = field(default_factory=dict)
+    coupons: dict[str, CatalogueItem] = field(default_factory=dict)
     prices: dict[str, CatalogueItem] = field(default_factory=dict)
     customer: History[Customer] | None = None
 
@@ -59,13 +59,7 @@ class Terms:
         if item.tiers:
             self.prices[item.id] = item
         else:
-            self.coupons[item.id] = Coupon(
-                percent_off=item.percent_off,
-                amount_off=item.amount_off,
-                currency=item.currency,
-                duration=item.duration,
-                products=item.products,
-            )
+            self.coupons[item.id] = item
 
     def in_force(
         self, subscription: Subscription, at: int, profile: Profile
@@ -73,9 +67,11 @@ class Terms:
         """Return the discounts that count: of items by index, and of the whole subscription."""
         own: dict[int, list[InForce]] = {}
         for index, item in enumerate(subscription.items):
-            held = item.discounts
-            if held is None:
-                held = self._told_of(subscription, item.id, at)
+            held: Sequence[Held] = (
+                self._told_of(subscription, item.id, at)
+                if item.discounts is None
+                else item.discounts
+            )
             if found := [one for each in held if (one := self._counted(each, at, profile))]:
                 own[index] = found
         held = self._shared(subscription, at)
@@ -83,12 +79,8 @@ class Terms:
 
     def ends(self, subscription: Subscription, since: int) -> Iterator[int]:
         """Yield when discounts of a subscription end by themselves (unix seconds)."""
-        held = [*(subscription.discounts or ())]
-        for item in subscription.items:
-            held += item.discounts or ()
-        held += (
-            _held(one) for one in self.discounts.values() if one.subscription == subscription.id
-        )
+        held = [*held_by(subscription)]
+        held += [one for one in self.discounts.values() if one.subscription == subscription.id]
         if self.customer is not None:
             held += [state.discount for state in self.customer.states if state.discount]
         for one in held:
@@ -96,11 +88,11 @@ class Terms:
             if end is not None and end >= since:
                 yield end
 
-    def _shared(self, subscription: Subscription, at: int) -> list[HeldDiscount]:
+    def _shared(self, subscription: Subscription, at: int) -> Sequence[Held]:
         """Return what the whole subscription holds, or where it has nothing its customer does."""
-        held = [*(subscription.discounts or ())]
+        held: list[Held] = [*(subscription.discounts or ())]
         if subscription.discounts is None:
-            held = self._told_of(subscription, None, at)
+            held += self._told_of(subscription, None, at)
         elif len(held) == 1 and held[0].coupon is not None:  # one `discount`, where more may be
             more = self._told_of(subscription, None, at)
             held += [one for one in more if one.id != held[0].id]
@@ -110,7 +102,7 @@ class Terms:
                 return [known.discount]
         return held
 
-    def _told_of(self, subscription: Subscription, item: str | None, at: int) -> list[HeldDiscount]:
+    def _told_of(self, subscription: Subscription, item: str | None, at: int) -> list[Discount]:
         """Return the discounts that events told of, where the subscription names them not all."""
         told = [
             one
@@ -119,9 +111,9 @@ class Terms:
             and one.subscription_item == item
             and (one.start or 0) <= at < self.ended.get(one.id or "", at + 1)
         ]
-        return [_held(one) for one in sorted(told, key=lambda one: (one.start or 0, one.id or ""))]
+        return sorted(told, key=lambda one: (one.start or 0, one.id or ""))
 
-    def _counted(self, held: HeldDiscount, at: int, profile: Profile) -> InForce | None:
+    def _counted(self, held: Held, at: int, profile: Profile) -> InForce | None:
         if profile == "list":
             return None
         end = self._end(held)
@@ -133,13 +125,13 @@ class Terms:
         counted = (terms.duration or "forever") in COUNTED_DURATIONS[profile]
         return InForce(terms) if counted else None
 
-    def _end(self, held: HeldDiscount) -> int | None:
+    def _end(self, held: Held) -> int | None:
         if held.end is not None:
             return held.end
         known = self.discounts.get(held.id or "")
         return known.end if known else None
 
-    def _terms(self, held: HeldDiscount) -> Coupon | None:
+    def _terms(self, held: Held) -> Off | None:
         if held.terms is not None:
             return held.terms
         known = self.discounts.get(held.id or "")
@@ -148,11 +140,8 @@ class Terms:
         return self.coupons.get(held.coupon or (known.coupon if known else None) or "")
 
 
-def _held(discount: Discount) -> HeldDiscount:
-    return HeldDiscount(
-        id=discount.id,
-        coupon=discount.coupon,
-        start=discount.start,
-        end=discount.end,
-        terms=discount.terms,
-    )
+def held_by(subscription: Subscription) -> Iterator[Held]:
+    """Yield the discounts that a subscription and its items name."""
+    yield from subscription.discounts or ()
+    for item in subscription.items:
+        yield from item.discounts or ()

@@ -19,11 +19,14 @@ TERMS_UNKNOWN = "terms_unknown"  # a coupon's or a tiered price's terms were nev
 TAX_UNKNOWN = "tax_unknown"  # the price contains tax, and nothing says how much
 
 
+Off = Coupon | CatalogueItem  # what a coupon takes off, inside a discount or by itself
+
+
 @dataclass(frozen=True, slots=True)
 class InForce:
     """A discount that counts at some moment; `terms` None: never seen."""
 
-    terms: Coupon | None
+    terms: Off | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ def _graduated(tiers: Sequence[Tier], quantity: int) -> Fraction:
 def _take(
     amounts: list[Fraction],
     places: list[int],
-    terms: Coupon,
+    terms: Off,
     items: Sequence[SubscriptionItem],
     currency: str | None,
 ) -> None:
@@ -198,6 +201,8 @@ def _take(
             amounts[index] -= part
 
 
+# The simulator's record of the truth reckons all this by itself, on purpose: it is what this is
+# held against.
 def split(amount_off: int, amounts: Sequence[Fraction]) -> list[Fraction]:
     """Return an amount in whole parts in proportion to others, by largest remainder.
 

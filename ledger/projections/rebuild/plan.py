@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from ledger.errors import LedgerError, RequestInvalid
-from ledger.projections.generations import Generation
+from ledger.projections.generations import Generation, position_of
 from ledger.projections.projection import Projection
 from ledger.projections.rebuild import order
 
@@ -89,18 +88,13 @@ def _target(connection: Connection, live: Generation, projection: type[Projectio
     followed = projection.follows
     if followed is None or not last:
         return last
-    row = connection.execute(
-        sql.SQL("SELECT position FROM {} WHERE projection = %s AND version = %s").format(
-            sql.Identifier(live.schema, "bookmarks")
-        ),
-        [followed.name, followed.version],
-    ).fetchone()
-    if row is None:
+    position = position_of(connection, live, followed)
+    if position is None:
         raise RequestInvalid(
             f"The tables of {followed.name}, which {projection.name} follows, are not of this"
             f" release: `ledger rebuild {followed.name}` first."
         )
-    return int(row[0])
+    return position
 
 
 def part_bounds(target: int, parts: int) -> list[tuple[int, int]]:
