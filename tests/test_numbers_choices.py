@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ledger.metrics import frames
 from ledger.metrics.answers import DIMENSIONS
 from ledger.metrics.definitions import add_definitions, changed
 from ledger.metrics.metrics import METRICS
+from ledger.metrics.restatement import between_positions
 from ledger.observation import note_terms, observe_catalogue
 from ledger.projections import Crm, Runner
 from ledger.projections import Numbers as Projection
@@ -271,3 +273,170 @@ def test_sums_by_blocks_and_single_entries_meet_without_gap_or_overlap(
         assert numbers.value("mrr", "2024-01") == told == 1_000 * position
         assert numbers.value("mrr", "2024-01", price="price_1000_month_1") == told
         assert numbers.value("mrr", "2024-01", cohort="2024-01") == told
+
+
+# --- edges ----------------------------------------------------------------------------------------
+
+
+def test_a_fixed_discount_is_split_by_largest_remainder(numbers: Numbers) -> None:
+    prices = [price(amount, product=f"prod_{amount}") for amount in (101, 300, 100)]
+    ten = held(coupon("forever", amount_off=10, currency="usd"))
+    numbers.told(begun("2024-01-01", sub("a", *((one, 1) for one in prices), discounts=ten)))
+
+    apart = {one.group: one.value.exact for one in numbers.answers("mrr", "2024-01", by="product")}
+    assert apart == {"prod_101": 99, "prod_300": 294, "prod_100": 98}
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_what_follows_a_tie_decides_it_for_the_numbers_too(numbers: Numbers, rests: bool) -> None:
+    """Paused and resumed in the first second known; the next fact shows which came last."""
+    moment, void = at("2024-02-01"), {"behavior": "void"}
+    of = sub("a", (MONTHLY, 1), pause_collection=None)
+    resting = {**of, "pause_collection": void}
+    numbers.told(
+        event("customer.subscription.updated", resting, created=moment,
+              previous={"pause_collection": None}),
+        event("customer.subscription.updated", of, created=moment,
+              previous={"pause_collection": void}),
+    )  # fmt: skip
+    left = resting if rests else of
+    numbers.told(
+        event("customer.subscription.updated", {**left, "default_payment_method": "pm_2"},
+              created=at("2024-04-01"), previous={"default_payment_method": "pm_1"}),
+    )  # fmt: skip
+
+    assert numbers.value("mrr", "2024-03") == (0 if rests else 1_000)
+
+
+def test_a_coupon_runs_out_whatever_happens_to_the_customer_meanwhile(numbers: Numbers) -> None:
+    soon = held(coupon("repeating", percent_off=50.0), end=at("2024-04-01"))
+    who = {"id": "cus_a", "object": "customer"}
+    own = {"id": "di_own", "object": "discount", "coupon": coupon("forever", percent_off=10.0)}
+    numbers.told(begun("2024-01-01", sub("a", (MONTHLY, 1), discounts=soon)))
+    numbers.told(
+        event("customer.updated", {**who, "discount": own}, created=at("2024-02-01")),
+        event("customer.updated", {**who, "discount": None}, previous={"discount": own},
+              created=at("2024-03-01")),
+    )  # fmt: skip
+
+    assert [one.end_minor for one in numbers.frames("2024-01", "2024-05")] == [
+        500, 500, 500, 1_000, 1_000,
+    ]  # fmt: skip
+
+
+def test_numbers_know_no_more_than_their_own_position(numbers: Numbers) -> None:
+    of = sub("a", (MONTHLY, 1))
+    record(numbers.ledger, begun("2024-01-01", of), ended(at("2024-01-20"), of))
+    runner = Runner(numbers.ledger, [Projection], batch_events=1)
+    with numbers.ledger.pool.connection() as connection:
+        assert not runner.step(connection, Projection(numbers.ledger))  # never ahead of the views
+        Runner(numbers.ledger, [Crm]).catch_up()
+        assert runner.step(connection, Projection(numbers.ledger)) == 1
+        lost = connection.execute("SELECT count(*) FROM losses").fetchone()
+        ends = connection.execute(
+            "SELECT end_minor FROM mrr_periods WHERE grain = 'month'"
+        ).fetchall()
+
+    assert lost == (0,)
+    assert ends == [(1_000,)]
+
+
+def told_of(discount: str, percent: float, moment: int, **more: Any) -> Any:
+    return {
+        "id": discount, "object": "discount", "customer": "cus_a", "subscription": "sub_a1",
+        "start": moment, "end": None, "coupon": coupon("forever", percent_off=percent), **more,
+    }  # fmt: skip
+
+
+def test_where_no_list_of_discounts_is_told_the_events_about_them_say(numbers: Numbers) -> None:
+    of = sub("a", (MONTHLY, 1))
+    del of["discounts"]
+    began, left = at("2024-02-10"), at("2024-03-10")
+    half = told_of("di_half", 50.0, began)
+    numbers.told(
+        begun("2024-01-01", of),
+        event("customer.discount.created", half, created=began),
+        event("customer.discount.deleted", {**half, "end": left}, created=left),
+    )
+
+    days = ("2024-02-09", "2024-02-10", "2024-03-09", "2024-03-10")
+    assert [numbers.value("mrr", day) for day in days] == [1_000, 500, 500, 1_000]
+
+
+def test_beside_the_one_discount_that_older_versions_show_there_may_be_more(
+    numbers: Numbers,
+) -> None:
+    moment = at("2024-01-01")
+    half, tenth = told_of("di_half", 50.0, moment), told_of("di_tenth", 10.0, moment)
+    of = {**sub("a", (MONTHLY, 1)), "discount": half}
+    del of["discounts"]
+    numbers.told(
+        begun("2024-01-01", of),
+        *(event("customer.discount.created", one, created=moment) for one in (half, tenth)),
+    )
+
+    assert numbers.value("mrr", "2024-01") == 450
+
+
+def test_who_shrank_this_month_and_will_grow_in_it_counts_as_shrunk(numbers: Numbers) -> None:
+    half = coupon("repeating", percent_off=50.0)
+    soon = held(half, end=at("2026-11-29"))
+    numbers.told(begun("2026-10-01", sub("a", (MONTHLY, 2))))
+    numbers.told(updated(at("2026-11-05"), sub("a", (MONTHLY, 2), discounts=soon)))
+    numbers.told(begun("2026-10-01", sub("b", (MONTHLY, 1))))
+
+    (grr,) = numbers.answers("grr", "2026-11")
+    assert (grr.value.numerator, grr.value.denominator) == (2_000, 3_000)
+
+
+def test_what_is_to_come_later_today_has_not_come(numbers: Numbers) -> None:
+    soon = held(coupon("repeating", percent_off=50.0), end=at("2026-11-28", hour=12))
+    numbers.told(begun("2026-10-01", sub("a", (MONTHLY, 1), discounts=soon)))
+
+    assert numbers.value("mrr", "2026-11") == 500  # it is midnight
+    numbers.now = numbers.now.replace(hour=12)
+    assert numbers.value("mrr", "2026-11") == 1_000
+
+
+def test_a_bridge_tells_what_was_known_before_and_what_is_known_now(numbers: Numbers) -> None:
+    numbers.told(begun("2024-01-01", sub("a", (MONTHLY, 1))))
+    numbers.told(updated(at("2024-01-10"), sub("a", (MONTHLY, 4))))
+
+    with numbers.ledger.pool.connection() as connection:
+        asked = numbers.asked(connection, "2024-01")
+        (step,) = between_positions(connection, asked, 1, asked.begins(asked.periods[0].end))
+    assert (step.before_minor, step.after_minor, step.change_minor) == (1_000, 4_000, 3_000)
+
+
+def test_a_lifetime_over_three_months_uses_their_mean_churn(numbers: Numbers) -> None:
+    """0 of 10, 1 of 10 and 2 of 9 lost; three periods are needed even if one is asked about."""
+    numbers.told(*(begun("2024-01-01", sub(f"a{n}", (MONTHLY, 1))) for n in range(10)))
+    numbers.told(ended(at("2024-03-05"), sub("a0", (MONTHLY, 1))))
+    numbers.told(*(ended(at("2024-04-05"), sub(f"a{n}", (MONTHLY, 1))) for n in (1, 2)))
+
+    mean = (Fraction(0) + Fraction(1, 10) + Fraction(2, 9)) / 3
+    assert numbers.value("cltv_3_periods", "2024-04") == round(1_000 / mean)
+
+
+def test_a_period_that_has_not_ended_says_so(
+    client: Client, ledger: Ledger, numbers: Numbers
+) -> None:
+    numbers.told(begun("2024-01-01", sub("a", (MONTHLY, 1))))
+    told = asking(client, ledger, "read")("metrics/mrr").json["data"]  # type: ignore[index]
+
+    assert [one["complete"] for one in told] == [True] * 11 + [False]
+
+
+def test_a_free_month_of_somebody_who_pays_is_no_trial(numbers: Numbers) -> None:
+    of = sub("a", (MONTHLY, 1))
+    invoice = {
+        "id": "in_1", "object": "invoice", "subscription": of["id"], "customer": of["customer"],
+        "status": "paid", "amount_paid": 1_000, "currency": "usd",
+    }  # fmt: skip
+    numbers.told(
+        begun("2024-01-01", of), event("invoice.paid", invoice, created=at("2024-01-01")),
+        updated(at("2024-02-01"), {**of, "status": "trialing"}), updated(at("2024-03-01"), of),
+    )  # fmt: skip
+
+    (rate,) = numbers.answers("trial_conversion_rate", "2024-03")
+    assert rate.value.denominator == 0

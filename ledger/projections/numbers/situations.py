@@ -84,7 +84,7 @@ class Course:
         moments.add(max(since, history.times[0]))
         # What the state before says of the future holds until another state says otherwise.
         for state in history.states[max(index - 1, 0) :]:
-            moments.update(terms.ends(state, since))
+            moments.update(terms.moments(state, since))
         if terms.customer is not None:
             moments.update(at for at in terms.customer.times if at >= since)
         if first_paid is not None and first_paid >= since:

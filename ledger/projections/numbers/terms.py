@@ -77,16 +77,16 @@ class Terms:
         held = self._shared(subscription, at)
         return own, [one for each in held if (one := self._counted(each, at, profile))]
 
-    def ends(self, subscription: Subscription, since: int) -> Iterator[int]:
-        """Yield when discounts of a subscription end by themselves (unix seconds)."""
-        held = [*held_by(subscription)]
-        held += [one for one in self.discounts.values() if one.subscription == subscription.id]
+    def moments(self, subscription: Subscription, since: int) -> Iterator[int]:
+        """Yield when discounts of a subscription begin, end or are taken away (unix seconds)."""
+        told = [one for one in self.discounts.values() if one.subscription == subscription.id]
+        held = [*held_by(subscription), *told]
         if self.customer is not None:
             held += [state.discount for state in self.customer.states if state.discount]
-        for one in held:
-            end = self._end(one)
-            if end is not None and end >= since:
-                yield end
+        moments = [self._end(one) for one in held]
+        moments += [one.start for one in told]
+        moments += [self.ended.get(one.id or "") for one in told]
+        yield from (at for at in moments if at is not None and at >= since)
 
     def _shared(self, subscription: Subscription, at: int) -> Sequence[Held]:
         """Return what the whole subscription holds, or where it has nothing its customer does."""
