@@ -39,9 +39,10 @@ def run_with_kills(home: Path, seed: int) -> list[str]:
         unheard = deliver(server, deliveries, moments, chance)
         deliver(server, unheard, [], chance)  # as Stripe does, hours later
         assert eventually(lambda: server.lag() == 0, CATCH_UP_SECONDS), "the views do not catch up"
-        with listed(simulator) as api_at:
-            reconcile(server, api_at.base)
-        assert eventually(lambda: server.lag() == 0, CATCH_UP_SECONDS), "the views do not catch up"
+        for _ in range(2):  # what the first fills may use terms that no event tells
+            with listed(simulator) as api_at:
+                reconcile(server, api_at.base)
+            assert eventually(lambda: server.lag() == 0, CATCH_UP_SECONDS), "no catching up"
         settings = Settings.from_env(server.environ)
         with installation(settings) as opened:
             return faults(settings, opened.ledger(), simulator)
