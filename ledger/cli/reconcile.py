@@ -19,7 +19,8 @@ def reconcile(context: Context, since: str | None, as_json: bool) -> None:
     """Compare the log with Stripe's list of events (30 days) and fetch what never arrived.
 
     Terms of coupons and of tiered prices that no event told are fetched too, once the views have
-    read what uses them. A running worker does both every few minutes. Exits 1 if something could not be read.
+    read what uses them. A running worker does both every few minutes. Exits 1 if something could
+    not be read.
     """
     bar = Bar("seconds of history", quiet=as_json)
     with context.ledger(writes=True) as ledger:
