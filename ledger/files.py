@@ -7,21 +7,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any
 
 from ledger.errors import RequestInvalid
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[TextIO]:
+def replacing(file: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     """Write a file beside its place and put it there when it is whole; else what was there stays.
 
     What is no ordinary file (a pipe, a terminal) is written to as it is. Raises RequestInvalid
     where nothing can be written.
     """
     file = file.resolve()
+    mode, encoding = ("wb", None) if binary else ("w", "utf-8")
     if file.exists() and not file.is_file():
-        with file.open("w", encoding="utf-8") as out:
+        with file.open(mode, encoding=encoding) as out:
             yield out
         return
     try:
@@ -29,7 +30,7 @@ def replacing(file: Path) -> Iterator[TextIO]:
     except OSError as error:
         raise RequestInvalid(f"{file} cannot be written: {error.strerror}.") from error
     try:
-        with os.fdopen(draft, "w", encoding="utf-8") as out:
+        with os.fdopen(draft, mode, encoding=encoding) as out:
             yield out
         Path(name).replace(file)
     except OSError as error:

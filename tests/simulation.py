@@ -37,6 +37,7 @@ from ledger.simulator.http import Service, create_app
 from ledger.simulator.moments import DAY, day_of
 from ledger.simulator.random_business import START, random_walk
 from ledger.stripe_api import StripeApi
+from tests.simulation_journal import journal_faults
 
 VERSIONS = ("2020-08-27", "2024-06-20", "2025-03-31.basil", "2025-09-30.clover", NEWEST)
 GAP_FILL_DAYS = 8  # of thirty that the list goes back: one step may take twenty
@@ -169,6 +170,7 @@ def faults(settings: Settings, ledger: Ledger, simulator: Simulator) -> list[str
     """Return what of the ledger is not as the simulator knows it to be."""
     found = [*log_faults(ledger, simulator), *view_faults(ledger, simulator)]
     found += number_faults(ledger, simulator)
+    found += journal_faults(ledger, simulator)
     for projection in PROJECTIONS:
         for one in Rebuild(settings, ledger, projection, workers=0).run(swap=False).differences:
             found.append(f"rebuilt {one.table} differs from live: {one.examples}")

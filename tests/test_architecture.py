@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"ledger.__main__"},
     {"api", "scripts", "ledger.cli"},
     {"ledger.bootstrap", "ledger.scheduler"},
+    {"ledger.accounting"},
     {"ledger.metrics"},
     {
         "ledger.causes",

@@ -178,6 +178,24 @@ class Account:
         TOPIC = "Account.CatalogueObserved"
         has_state = False
 
+    class BalanceObserved(AccountFact):
+        """Ours: balance transactions with their fees, fetched from Stripe: no event tells them."""
+
+        TOPIC = "Account.BalanceObserved"
+        has_state = False
+
+    class InvoiceLinesObserved(AccountFact):
+        """Ours: all lines of an invoice, fetched because its events tell only the first ten."""
+
+        TOPIC = "Account.InvoiceLinesObserved"
+        has_state = False
+
+    class PeriodClosed(AccountFact):
+        """Ours: a month was closed; what is learnt of it later is booked after its end."""
+
+        TOPIC = "Account.PeriodClosed"
+        has_state = False
+
     class DefinitionsAdded(AccountFact):
         """Ours: another definition set, all of it, has been put beside those there are."""
 

@@ -26,6 +26,7 @@ OwnerRule = Literal[
 ACCOUNT_STREAM = "account"
 CATALOGUE_STREAM = "catalogue"  # of terms that we fetched
 DEFINITIONS_STREAM = "definitions"  # of definition sets that were added and adopted
+PERIODS_STREAM = "periods"  # of months that were closed
 OURS = "_ledger"  # the member of a recorded body that we added: set_aside, flags, conflicts_with
 
 

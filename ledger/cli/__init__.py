@@ -8,6 +8,7 @@ import click
 import psycopg
 
 from ledger.cli import (
+    books,
     definitions,
     demo,
     doctor,
@@ -45,6 +46,7 @@ for command in (
     *reconcile.COMMANDS,
     *report.COMMANDS,
     *definitions.COMMANDS,
+    *books.COMMANDS,
     *tokens.COMMANDS,
     *ledgers.COMMANDS,
     *keys.COMMANDS,

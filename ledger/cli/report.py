@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +10,11 @@ from typing import Any
 
 import click
 
-from ledger.cli.context import Context, say_json, say_table
+from ledger.accounting.books import open_books
+from ledger.cli.books import BOOK_REPORTS
+from ledger.cli.context import Context, say_table
 from ledger.cli.events import as_of_option, known_at_option
+from ledger.cli.shown import Report, say
 from ledger.errors import RequestInvalid
 from ledger.metrics import telling
 from ledger.metrics.answers import DIMENSIONS, answer, metric_named
@@ -23,21 +25,10 @@ from ledger.metrics.metrics import METRICS, Unit
 from ledger.metrics.movements import movements
 from ledger.metrics.question import Question, question
 from ledger.metrics.restatement import between_definitions, between_positions
-from ledger.metrics.tables import as_csv, write_xlsx
-from ledger.moments import moment_of
-from ledger.money import decimals, written
+from ledger.moments import Moment, moment_of
+from ledger.money import written
 from ledger.periods import INTERVALS
 from ledger.projections.projection import Connection
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Report:
-    """A report's rows: as JSON tells them, and the columns of its table."""
-
-    rows: Sequence[Row]
-    columns: Sequence[str]
 
 
 @click.command()
@@ -81,8 +72,9 @@ def report(
     form: str,
     output: Path | None,
 ) -> None:
-    """Print a report: a metric, movements, changes, cohorts, churn_reasons,
-    lost_customers or restatement.
+    """Print a report: a metric, movements, changes, cohorts, churn_reasons, lost_customers or
+    restatement; of the journal trial_balance, deferred_revenue, earned, receivables, open_invoices,
+    tax or late (what was learnt of closed months after that).
 
     `movements` sums up by period, `changes` tells them one by one with their events. For
     `restatement`, --from and --to name two definition sets; with --known-at alone it bridges what
@@ -111,10 +103,14 @@ def report(
             made = _restatement(connection, ask, start, end, known_at, definitions)
         else:
             asked = ask(start, end, definitions, known_at)
-            made = _metric(connection, asked, name, by) if name not in _REPORTS else (
-                _REPORTS[name](connection, asked)
-            )  # fmt: skip
-    _say(name, made, form, output)
+            if name in BOOK_REPORTS:
+                books = open_books(connection, Moment(known_at=asked.position))
+                made = BOOK_REPORTS[name](books, asked)
+            elif name in _REPORTS:
+                made = _REPORTS[name](connection, asked)
+            else:
+                made = _metric(connection, asked, name, by)
+    say(name, made, form, output)
 
 
 def _metric(connection: Connection, asked: Question, name: str, by: str | None) -> Report:
@@ -229,51 +225,6 @@ def _restatement(
     rows = [one.told() for one in steps]
     columns = ["currency", "customer", "before", "after", "change"]
     return Report(rows, [*columns, "events"] if not old else columns)
-
-
-_AMOUNTS = frozenset(
-    "mrr_start mrr_end lost_mrr mrr amount before after change".split() + list(KINDS)
-)
-
-
-def _say(name: str, made: Report, form: str, output: Path | None) -> None:
-    if form == "xlsx":
-        if output is None:
-            raise RequestInvalid("A workbook is a file: say where with --output FILE.xlsx.")
-        write_xlsx(output, name, made.rows, made.columns)
-    elif form == "csv":
-        text = as_csv(made.rows, made.columns)
-        if output is None:
-            click.echo(text, nl=False)
-        else:
-            output.write_text(text, newline="")
-    elif output is not None:
-        raise RequestInvalid("--output is for --format csv or xlsx.")
-    elif form == "json":
-        say_json([{k: v for k, v in row.items() if k != "shown"} for row in made.rows])
-    elif not made.rows:
-        click.echo("Nothing: there are no numbers for that yet.")
-    else:
-        say_table([_readable(row) for row in made.rows], made.columns)
-
-
-def _readable(row: Row) -> Row:
-    """Return a row as people read it: amounts with their decimals, fractions in per cent."""
-    currency = str(row.get("currency", ""))
-    shown = {
-        key: _money(value, currency) if key in _AMOUNTS and isinstance(value, int) else value
-        for key, value in row.items()
-    }
-    for key in ("share", "customers_share", "mrr_share"):
-        if isinstance(shown.get(key), float):
-            shown[key] = f"{shown[key]:.1%}"
-    if "shown" in shown:
-        shown["value"] = shown["shown"]
-    return shown
-
-
-def _money(amount_minor: int, currency: str) -> str:
-    return f"{amount_minor / 10 ** decimals(currency):,.{decimals(currency)}f}"
 
 
 COMMANDS = (report,)

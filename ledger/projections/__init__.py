@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ledger.projections.crm import Crm
+from ledger.projections.journal import Journal
 from ledger.projections.numbers import Numbers
 from ledger.projections.projection import Projection
 from ledger.projections.runner import Runner
 
-PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers)
+PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers, Journal)
 
-__all__ = ["PROJECTIONS", "Crm", "Numbers", "Projection", "Runner"]
+__all__ = ["PROJECTIONS", "Crm", "Journal", "Numbers", "Projection", "Runner"]

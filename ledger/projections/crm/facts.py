@@ -26,6 +26,9 @@ NOT_PROJECTED = frozenset(
         Account.DeliveryUnreadable.TOPIC,
         Account.GapFilled.TOPIC,
         Account.CatalogueObserved.TOPIC,
+        Account.BalanceObserved.TOPIC,
+        Account.InvoiceLinesObserved.TOPIC,
+        Account.PeriodClosed.TOPIC,
         Account.DefinitionsAdded.TOPIC,
         Account.DefinitionsAdopted.TOPIC,
     }

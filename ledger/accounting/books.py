@@ -1,0 +1,106 @@
+"""The journal as of a moment on two axes: booked before an instant, as known at a position."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ledger.errors import RequestInvalid, ViewsBehind
+from ledger.moments import Moment
+from ledger.projections import Journal
+from ledger.projections.journal.accounts import Account
+from ledger.projections.numbers.series import adopted_until
+from ledger.projections.projection import Connection
+
+Balances = Mapping[tuple[str, str], int]  # (account, currency): minor units, debit positive
+
+# What of a schedule is earned before an instant, rounded half away from zero on its running total,
+# so that the parts of a period always add up to the whole.
+EARNED = """
+CASE WHEN since >= %(at)s THEN 0
+    WHEN ends_at <= %(at)s OR ends_at <= starts_at THEN amount_minor
+    WHEN starts_at >= %(at)s THEN 0
+    ELSE round(amount_minor * extract(epoch FROM %(at)s::timestamptz - starts_at)
+        / extract(epoch FROM ends_at - starts_at))
+END
+"""
+_ENTERED = """
+SELECT account, currency, sum(amount_minor)::bigint FROM journal_entries
+WHERE booked_at < %(at)s AND position <= %(position)s GROUP BY 1, 2
+"""
+_ALL_EARNED = f"""
+SELECT currency, sum({EARNED})::bigint FROM journal_schedules
+WHERE since < %(at)s AND position <= %(position)s GROUP BY 1
+"""  # noqa: S608 — a constant of ours
+
+
+@dataclass(frozen=True)
+class Books:
+    """The books of a ledger as known at a position; days are those of `zone`."""
+
+    connection: Connection
+    position: int
+    zone: ZoneInfo
+
+    def begins(self, day: date) -> datetime:
+        """Return when a day begins."""
+        return datetime.combine(day, time.min, self.zone).astimezone(UTC)
+
+    def balances(self, before: datetime) -> Balances:
+        """Return what stands on each account at the end of the time before an instant."""
+        bounds = {"at": before, "position": self.position}
+        found: dict[tuple[str, str], int] = defaultdict(int)
+        for account, currency, amount in self.connection.execute(_ENTERED, bounds).fetchall():
+            found[account, currency] += amount
+        for currency, amount in self.earned(before).items():
+            found[Account.DEFERRED_REVENUE, currency] += amount
+            found[Account.REVENUE, currency] -= amount
+        return {key: amount for key, amount in sorted(found.items()) if amount}
+
+    def earned(self, before: datetime) -> Mapping[str, int]:
+        """Return what of deferred revenue is earned before an instant, by currency."""
+        return {currency: int(amount) for currency, amount in self.rows(_ALL_EARNED, at=before)}
+
+    def changes(self, start: datetime, end: datetime) -> Balances:
+        """Return what each account changed by in [start, end)."""
+        before, after = self.balances(start), self.balances(end)
+        changed = {key: after.get(key, 0) - before.get(key, 0) for key in sorted({*before, *after})}
+        return {key: amount for key, amount in changed.items() if amount}
+
+    def rows(self, query: str, **bounds: Any) -> list[tuple[Any, ...]]:
+        """Return what a query on the journal finds, as known at the position."""
+        return self.connection.execute(
+            query.encode(), {"position": self.position, **bounds}
+        ).fetchall()
+
+
+def open_books(connection: Connection, moment: Moment | None = None) -> Books:
+    """Return the books as known at a moment's position; raise ViewsBehind while they are remade.
+
+    Days are those of the reporting zone of the definitions that were adopted then.
+    """
+    row = connection.execute(
+        "SELECT position FROM bookmarks WHERE projection = %s AND version = %s",
+        [Journal.name, Journal.version],
+    ).fetchone()
+    if row is None:
+        raise ViewsBehind("The journal is being rebuilt for this release; try again.")
+    seen = int(row[0])
+    position = seen if moment is None or moment.known_at is None else moment.known_at
+    if position > seen:
+        raise ViewsBehind(f"The journal is at {seen}, not at {position} yet; try again.")
+    zone = adopted_until(connection, position).definitions.zone
+    return Books(connection, position, zone)
+
+
+def require_balanced(balances: Balances) -> None:
+    """Raise RequestInvalid if debits and credits differ in a currency: then this code is wrong."""
+    totals: dict[str, int] = defaultdict(int)
+    for (_, currency), amount in balances.items():
+        totals[currency] += amount
+    if odd := {currency: amount for currency, amount in totals.items() if amount}:
+        raise RequestInvalid(f"The journal does not balance: {odd}. Please report this.")

@@ -1,0 +1,160 @@
+"""Closing a month: what it was is recorded as an event; what is learnt of it later comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ledger.accounting.books import Books, open_books, require_balanced
+from ledger.accounting.reports import trial_balance
+from ledger.aggregates import Account
+from ledger.aggregates.base import PERIODS_STREAM
+from ledger.errors import RequestInvalid, ViewsBehind
+from ledger.log import Log, NewEvent
+from ledger.log.seals import seal
+from ledger.metrics import telling
+from ledger.metrics.answers import answer
+from ledger.metrics.metrics import METRICS
+from ledger.metrics.question import period_of, question
+from ledger.moments import Moment
+from ledger.periods import next_of
+from ledger.projections.projection import Connection
+
+if TYPE_CHECKING:
+    from ledger.application import Ledger
+
+_encode = msgspec.json.Encoder().encode
+
+_SEALED = "SELECT block, last_position, hash FROM seals ORDER BY block DESC LIMIT 1"
+
+
+@dataclass(frozen=True)
+class Closing:
+    """A closed month as it was recorded: the event's position and its body."""
+
+    position: int
+    data: Mapping[str, Any]
+
+    @property
+    def period(self) -> str:
+        """The month, as 2026-10."""
+        return str(self.data["period"])
+
+    @property
+    def closed_until(self) -> int:
+        """The last position of the log that the month holds."""
+        return int(self.data["closed_until"])
+
+
+def closings(connection: Connection) -> list[Closing]:
+    """Return the months that were closed, in the order of the log."""
+    return [
+        Closing(event.position, event.data)
+        for event in Log(connection).stream(PERIODS_STREAM)
+        if event.topic == Account.PeriodClosed.TOPIC
+    ]
+
+
+def close(ledger: Ledger, month: str, *, actor: str) -> tuple[Closing, bool]:
+    """Close a month; return its closing, and whether it was closed by this.
+
+    Raises RequestInvalid for what is no month, a month that is not over or does not follow the
+    last closed one, and ViewsBehind while the journal has not read the whole log.
+    """
+    with ledger.pool.connection() as connection:
+        start, end = _month(month)
+        for one in closings(connection):
+            if one.period == month:
+                return one, False
+        books = open_books(connection)
+        _require_closable(ledger, books, month, start, end)
+        seal(connection)
+        data = {
+            "type": "period.closed",
+            "delivery_key": f"closing {month}",
+            "period": month,
+            "starts_at": books.begins(start).isoformat(),
+            "ends_at": books.begins(end).isoformat(),
+            "zone": str(books.zone),
+            "closed_until": books.position,
+            "seal": _seal(connection),
+            **_numbers(ledger, connection, month, books),
+            "actor": actor,
+        }
+        event = NewEvent(
+            PERIODS_STREAM,
+            Account.PeriodClosed.TOPIC,
+            ledger.clock.now(),
+            _encode(data),
+            delivery_key=f"closing {month}",
+        )
+        Log(connection).append([event])
+        found = next(one for one in closings(connection) if one.period == month)
+    ledger.announce()
+    return found, found.data == msgspec.json.decode(_encode(data))
+
+
+def _month(month: str) -> tuple[date, date]:
+    start, end = period_of(month, "PERIOD")
+    if month != f"{start:%Y-%m}":
+        raise RequestInvalid(f"Months are closed: {start:%Y-%m}, not {month!r}.")
+    return start, end
+
+
+def _require_closable(ledger: Ledger, books: Books, month: str, start: date, end: date) -> None:
+    last = Log(books.connection).last_position()
+    if books.position < last:
+        raise ViewsBehind(
+            f"The journal is at {books.position} of {last}: let `ledger worker` catch up first."
+        )
+    if books.begins(end) > ledger.clock.now():
+        raise RequestInvalid(f"{month} is not over: it ends at {books.begins(end):%F %T} UTC.")
+    known = closings(books.connection)
+    if known:
+        following = next_of(_month(known[-1].period)[0], "month")
+        if start != following:
+            raise RequestInvalid(
+                f"Months are closed one after the other: the next one is {following:%Y-%m}."
+            )
+
+
+def _seal(connection: Connection) -> dict[str, Any] | None:
+    row = connection.execute(_SEALED).fetchone()
+    if row is None:
+        return None
+    return {"block": row[0], "last_position": row[1], "hash": row[2].hex()}
+
+
+def _numbers(ledger: Ledger, connection: Connection, month: str, books: Books) -> dict[str, Any]:
+    """Return the month's trial balance, and every metric by the adopted definitions."""
+    _, end = _month(month)
+    balances = books.balances(books.begins(end))
+    require_balanced(balances)
+    moment = Moment(books.begins(end) - timedelta(seconds=1), books.position)
+    asked = question(
+        connection, now=ledger.clock.now(), start=month, end=month, interval="month", moment=moment
+    )
+    series = asked.series
+    return {
+        "trial_balance": [
+            {key: row[key] for key in ("account", "currency", "balance")}
+            for row in trial_balance(books, books.begins(end))
+            if row["account"] != "(sum)"
+        ],
+        "definitions": {
+            "name": series.definitions.name,
+            "hash": series.definitions.hash,
+            "calculation": series.calculation,
+        },
+        "metrics": {
+            metric.name: [
+                telling.told_answer(asked, metric, one)
+                for one in answer(connection, asked, metric.name, None)
+            ]
+            for metric in METRICS.values()
+        },
+    }

@@ -1,0 +1,200 @@
+"""Trial balance, deferred revenue, receivables by age, tax: each ties to the trial balance."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from ledger.accounting.books import EARNED, Books
+from ledger.metrics.question import Period
+from ledger.projections.journal.accounts import Account, name_of
+
+Row = dict[str, Any]
+AGES = ("not_due", "days_1_30", "days_31_60", "days_61_90", "days_over_90")
+
+_OPEN_INVOICES = """
+SELECT e.document, max(e.customer_id), e.currency, sum(e.amount_minor)::bigint,
+    to_timestamp(min((n.content ->> 'due_at')::bigint))
+FROM journal_entries AS e
+LEFT JOIN LATERAL (
+    SELECT content FROM journal_notes
+    WHERE document = e.document AND content ->> 'told' = 'Sale' LIMIT 1
+) AS n ON true
+WHERE e.account = 'receivable' AND e.booked_at < %(at)s AND e.position <= %(position)s
+GROUP BY e.document, e.currency HAVING sum(e.amount_minor) <> 0
+ORDER BY 5, 1
+"""
+_TAX_RATES = """
+SELECT id, canonical ->> 'name', canonical ->> 'percentage' FROM catalogue WHERE kind = 'tax_rate'
+"""
+_DEFERRED = """
+SELECT currency, sum(amount_minor) FILTER (WHERE reason = 'finalized' OR reason = 'sold')::bigint,
+    sum(amount_minor)::bigint
+FROM journal_entries
+WHERE account = 'deferred_revenue' AND booked_at >= %(start)s AND booked_at < %(end)s
+    AND position <= %(position)s
+GROUP BY 1
+"""
+_BY_PRODUCT = f"""
+SELECT product, price, currency, sum({EARNED})::bigint FROM journal_schedules
+WHERE since < %(at)s AND position <= %(position)s GROUP BY 1, 2, 3
+"""  # noqa: S608 — a constant of ours
+_LATE = """
+SELECT c.period, e.position, e.recorded_at, e.valid_at, e.booked_at, e.source, e.reason,
+    e.customer_id, e.account, e.currency, e.amount_minor::bigint
+FROM closings AS c JOIN journal_entries AS e
+    ON e.position > c.closed_until AND e.position <= %(position)s
+    AND e.valid_at >= c.starts_at AND e.valid_at < c.ends_at
+WHERE c.ends_at > %(start)s AND c.starts_at < %(end)s
+ORDER BY e.position, e.source, e.account
+"""
+
+
+def trial_balance(books: Books, before: datetime) -> list[Row]:
+    """Return what stands on each account, per currency; the last row of a currency is its sum, 0.
+
+    Amounts in minor units: debit positive, credit negative.
+    """
+    rows: list[Row] = []
+    totals: dict[str, int] = defaultdict(int)
+    for (account, currency), amount in books.balances(before).items():
+        totals[currency] += amount
+        rows.append(_balance(name_of(account), currency, amount))
+    rows.sort(key=lambda row: (row["currency"], row["account"]))
+    rows += [_balance("(sum)", currency, amount) for currency, amount in sorted(totals.items())]
+    return rows
+
+
+def _balance(account: str, currency: str, amount: int) -> Row:
+    return {
+        "account": account,
+        "currency": currency,
+        "debit": max(amount, 0),
+        "credit": max(-amount, 0),
+        "balance": amount,
+    }
+
+
+def deferred_revenue(books: Books, periods: Sequence[Period]) -> list[Row]:
+    """Return how deferred revenue rolls forward: start + invoiced + taken_back - earned = end.
+
+    Amounts as people speak of them: positive is owed in service. `taken_back`: credit notes,
+    voided invoices and corrections.
+    """
+    rows: list[Row] = []
+    edges = [*(one.start for one in periods), periods[-1].end]
+    known = [books.balances(books.begins(day)) for day in edges]
+    for period, before, after in zip(periods, known, known[1:], strict=False):
+        bounds = {"start": books.begins(period.start), "end": books.begins(period.end)}
+        entered = {
+            currency: (-int(sold or 0), -int(total))
+            for currency, sold, total in books.rows(_DEFERRED, **bounds)
+        }
+        key = Account.DEFERRED_REVENUE
+        currencies = {currency for account, currency in {*before, *after} if account == key}
+        for currency in sorted({*currencies, *entered}):
+            start, end = -before.get((key, currency), 0), -after.get((key, currency), 0)
+            invoiced, total = entered.get(currency, (0, 0))
+            rows.append(
+                {
+                    "period": period.label,
+                    "currency": currency,
+                    "start": start,
+                    "invoiced": invoiced,
+                    "taken_back": total - invoiced,
+                    "earned": start + total - end,
+                    "end": end,
+                }
+            )
+    return rows
+
+
+def earned(books: Books, periods: Sequence[Period]) -> list[Row]:
+    """Return revenue earned per period, product and price, in minor units."""
+    rows: list[Row] = []
+    edges = [*(one.start for one in periods), periods[-1].end]
+    known = [
+        {tuple(row[:3]): int(row[3]) for row in books.rows(_BY_PRODUCT, at=books.begins(day))}
+        for day in edges
+    ]
+    for period, before, after in zip(periods, known, known[1:], strict=False):
+        for key, amount in sorted(after.items(), key=lambda one: tuple(map(str, one[0]))):
+            product, price, currency = key
+            if change := amount - before.get(key, 0):
+                rows.append(
+                    {
+                        "period": period.label,
+                        "product": product,
+                        "price": price,
+                        "currency": currency,
+                        "earned": change,
+                    }
+                )
+    return rows
+
+
+def open_invoices(books: Books, before: datetime) -> list[Row]:
+    """Return what is owed, invoice by invoice, by the day it was due; negative is overpaid."""
+    today = before.astimezone(books.zone).date()
+    rows: list[Row] = []
+    for invoice, customer, currency, amount, due in books.rows(_OPEN_INVOICES, at=before):
+        day = due.astimezone(books.zone).date() if due else today
+        rows.append(
+            {
+                "invoice": invoice,
+                "customer": customer,
+                "currency": currency,
+                "due": str(day),
+                "overdue_days": max((today - day).days, 0),
+                "owed": amount,
+            }
+        )
+    return rows
+
+
+def ageing(books: Books, before: datetime) -> list[Row]:
+    """Return what is owed per currency by how many days it is overdue."""
+    found: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(AGES, 0))
+    for row in open_invoices(books, before):
+        days = row["overdue_days"]
+        age = AGES[0] if days <= 0 else AGES[min((days - 1) // 30 + 1, 4)]
+        found[row["currency"]][age] += row["owed"]
+    return [
+        {"currency": currency, **ages, "total": sum(ages.values())}
+        for currency, ages in sorted(found.items())
+    ]
+
+
+def tax(books: Books, periods: Sequence[Period]) -> list[Row]:
+    """Return tax invoiced per period and rate, less what was credited or voided (minor units)."""
+    rates = {row[0]: row[1:] for row in books.rows(_TAX_RATES)}
+    rows: list[Row] = []
+    for period in periods:
+        changed = books.changes(books.begins(period.start), books.begins(period.end))
+        for (account, currency), amount in changed.items():
+            head, _, rate = account.partition(":")
+            if head == Account.TAX:
+                name, percentage = rates.get(rate, (None, None))
+                rows.append(
+                    {
+                        "period": period.label,
+                        "rate": rate,
+                        "name": name,
+                        "percentage": percentage,
+                        "currency": currency,
+                        "tax": -amount,
+                    }
+                )
+    return rows
+
+
+def late(books: Books, start: date, end: date) -> list[Row]:
+    """Return what was learnt of closed months after they were closed, posting by posting."""
+    names = ("period", "position", "recorded_at", "valid_at", "booked_at", "source", "reason",
+             "customer", "account", "currency", "amount")  # fmt: skip
+    found = books.rows(_LATE, start=books.begins(start), end=books.begins(end))
+    return [
+        {**dict(zip(names, row, strict=True)), "account": name_of(row[8])} for row in found
+    ]  # fmt: skip

@@ -1,0 +1,98 @@
+"""The journal: double entry for everything that moves money, or says that it is owed.
+
+    events ──▶ notes, each telling once ──▶ a statement per document ──▶ entries, schedules
+
+A document's statement is a function of the set of its notes (`documents`, `invoices`). What an
+event changes in it is entered with the event's position: balances as known at any position are
+sums. What is earned by the passing of time is a schedule, summed when asked: no clock runs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ledger.aggregates import Account
+from ledger.aggregates.base import PERIODS_STREAM
+from ledger.log import Log, RecordedEvent
+from ledger.projections.journal.entries import Closings, keep_notes, learnt, write
+from ledger.projections.journal.notes import told_by
+from ledger.projections.projection import Connection, Derivation, Projection
+
+DOCUMENTS = 2_000  # whose notes are read at once
+
+_NO_BOUNDS = "SELECT NULL::text WHERE false AND %(every)s > 0"
+_EVERY_DOCUMENT = """
+SELECT document FROM (
+    SELECT document, row_number() OVER (ORDER BY document) AS number
+    FROM (SELECT DISTINCT document FROM journal_notes) AS known
+) AS numbered WHERE number %% %(every)s = 0 ORDER BY document
+"""
+_BETWEEN = """
+SELECT DISTINCT document FROM journal_notes
+WHERE document > %(low)s AND document <= %(high)s ORDER BY document
+"""
+
+
+class Journal(Projection):
+    """What is owed, paid, deferred and earned, in balanced postings."""
+
+    name = "journal"
+    version = 1
+    package = __name__
+    tables = ("journal_notes", "journal_entries", "journal_schedules", "closings")
+    loaded = ("journal_notes",)
+
+    def apply(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
+        """Keep what these events tell, and enter what it changes."""
+        _write_closings(connection, events)
+        touched = keep_notes(connection, (told for event in events for told in told_by(event)))
+        if touched:
+            _enter(connection, sorted(touched), after=events[0].position - 1)
+
+    def load(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
+        """Keep what these events tell."""
+        keep_notes(connection, (told for event in events for told in told_by(event)))
+
+    def derivations(self, until: int) -> Sequence[Derivation]:
+        """Return what enters everything, document by document."""
+
+        def close(connection: Connection, _low: str, _high: str) -> None:
+            events = Log(connection).stream(PERIODS_STREAM)
+            _write_closings(connection, [one for one in events if one.position <= until])
+
+        def enter(connection: Connection, low: str, high: str) -> None:
+            rows = connection.execute(_BETWEEN, {"low": low, "high": high}).fetchall()
+            _enter(connection, [row[0] for row in rows], after=0)
+
+        return (
+            Derivation("closings", _NO_BOUNDS, close),
+            Derivation("entries", _EVERY_DOCUMENT, enter),
+        )
+
+
+def _enter(connection: Connection, documents: Sequence[str], after: int) -> None:
+    closings = _closings(connection)
+    for first in range(0, len(documents), DOCUMENTS):
+        changes = learnt(connection, documents[first : first + DOCUMENTS], after)
+        write(connection, changes, closings)
+
+
+def _closings(connection: Connection) -> Closings:
+    rows = connection.execute("SELECT position, ends_at FROM closings ORDER BY position").fetchall()
+    return Closings([row[0] for row in rows], [row[1] for row in rows])
+
+
+def _write_closings(connection: Connection, events: Iterable[RecordedEvent]) -> None:
+    for event in events:
+        if event.topic == Account.PeriodClosed.TOPIC:
+            connection.execute(
+                "INSERT INTO closings (period, starts_at, ends_at, closed_until, position)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                [
+                    event.data["period"],
+                    event.data["starts_at"],
+                    event.data["ends_at"],
+                    event.data["closed_until"],
+                    event.position,
+                ],
+            )

@@ -1,0 +1,13 @@
+ALTER TABLE journal_notes ADD PRIMARY KEY (document, digest);
+
+CREATE INDEX journal_entries_document ON journal_entries (document, position);
+
+CREATE INDEX journal_entries_booked ON journal_entries (booked_at);
+
+CREATE INDEX journal_entries_position ON journal_entries (position);
+
+CREATE INDEX journal_schedules_document ON journal_schedules (document);
+
+CREATE INDEX journal_schedules_ends ON journal_schedules (ends_at);
+
+ALTER TABLE closings ADD PRIMARY KEY (period);
