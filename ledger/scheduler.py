@@ -12,7 +12,7 @@ from ledger.application import Ledger
 from ledger.completeness import keep_complete
 from ledger.errors import LedgerError
 from ledger.log.seals import seal
-from ledger.observation import keep_observed
+from ledger.observation import keep_balance, keep_observed
 
 Jobs = BackgroundScheduler
 
@@ -38,7 +38,8 @@ def seal_log(ledger: Ledger) -> None:
 JOBS: tuple[Job, ...] = (
     Job("seal the log", 30, seal_log),
     Job("compare with Stripe's list of events", 300, keep_complete, at_start=True),
-    Job("fetch terms that no event tells", 60, keep_observed),
+    Job("fetch terms and lines that no event tells", 60, keep_observed),
+    Job("fetch what Stripe kept of payments", 600, keep_balance),
 )
 
 

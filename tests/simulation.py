@@ -25,7 +25,7 @@ from ledger.completeness import compare
 from ledger.log.log import prepare
 from ledger.log.seals import seal, verify
 from ledger.moments import Moment
-from ledger.observation import observe_catalogue
+from ledger.observation import observe
 from ledger.projections import PROJECTIONS, Runner
 from ledger.projections.crm import past
 from ledger.projections.rebuild import Rebuild
@@ -144,7 +144,7 @@ def run(settings: Settings, ledger: Ledger, setting: Setting) -> list[str]:
         clock.at = utc(simulator.now)
         with listed(simulator) as there:
             compare(ledger, there.api)
-            observe_catalogue(ledger, there.api)
+            observe(ledger, there.api)
 
     def filling() -> bool:
         nonlocal filled_at
@@ -161,7 +161,9 @@ def run(settings: Settings, ledger: Ledger, setting: Setting) -> list[str]:
     simulator.advance(simulator.now + 300)  # nothing is in flight any more
     fill()
     runner.catch_up()
-    fill()  # terms that what came last is the first to want
+    clock.at = utc(simulator.now + 3_600)  # what is young is not asked for yet
+    with listed(simulator) as there:
+        observe(ledger, there.api)
     runner.catch_up()
     return faults(settings, ledger, simulator)
 

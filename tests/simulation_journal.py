@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from typing import Any
+
 from ledger.application import Ledger
 from ledger.simulator import Simulator
 from ledger.simulator.truth import Cash
@@ -44,7 +47,8 @@ def journal_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
                 " WHERE account = 'customer_credit' GROUP BY 1"
             ).fetchall()
         )
-    found = [f"{document} does not balance" for (document,) in unbalanced]
+        found = _at_stripe(connection, simulator)
+    found += [f"{document} does not balance" for (document,) in unbalanced]
     found += [f"{amount} {currency} is deferred for ever" for currency, amount in left]
     true = simulator.truth.cash()
     told = {(currency, day): sums for currency, day, *sums in moved}
@@ -69,3 +73,28 @@ def journal_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
         if credit.get(customer, 0) != state["balance"]:
             found.append(f"{customer} credit {credit.get(customer)}, truly {state['balance']}")
     return found
+
+
+_AT_STRIPE = """
+SELECT currency,
+    coalesce(sum(amount_minor) FILTER (WHERE account = 'stripe_unobserved'), 0)::bigint,
+    coalesce(sum(amount_minor) FILTER (WHERE account = 'stripe_balance'), 0)::bigint,
+    coalesce(sum(amount_minor) FILTER (WHERE account = 'fees'), 0)::bigint
+FROM journal_entries GROUP BY 1
+"""
+
+
+def _at_stripe(connection: Any, simulator: Simulator) -> list[str]:
+    """Return where balance and fees are not what they are at Stripe, all being observed."""
+    true: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for (currency, _), cash in simulator.truth.cash().items():
+        true[currency][2] += cash.fees
+    balance = simulator.balance_transactions.balance()
+    for part in (*balance["available"], *balance["pending"]):
+        true[part["currency"]][1] += part["amount"]
+    told = {currency: sums for currency, *sums in connection.execute(_AT_STRIPE).fetchall()}
+    return [
+        f"{currency} at Stripe: {told.get(currency)}, truly {true[currency]}"
+        for currency in sorted({*true, *told})
+        if told.get(currency, [0, 0, 0]) != true[currency]
+    ]

@@ -106,11 +106,6 @@ def _month(month: str) -> tuple[date, date]:
 
 
 def _require_closable(ledger: Ledger, books: Books, month: str, start: date, end: date) -> None:
-    last = Log(books.connection).last_position()
-    if books.position < last:
-        raise ViewsBehind(
-            f"The journal is at {books.position} of {last}: let `ledger worker` catch up first."
-        )
     if books.begins(end) > ledger.clock.now():
         raise RequestInvalid(f"{month} is not over: it ends at {books.begins(end):%F %T} UTC.")
     known = closings(books.connection)
@@ -120,6 +115,11 @@ def _require_closable(ledger: Ledger, books: Books, month: str, start: date, end
             raise RequestInvalid(
                 f"Months are closed one after the other: the next one is {following:%Y-%m}."
             )
+    last = Log(books.connection).last_position()
+    if books.position < last:
+        raise ViewsBehind(
+            f"The journal is at {books.position} of {last}: let `ledger worker` catch up first."
+        )
 
 
 def _seal(connection: Connection) -> dict[str, Any] | None:

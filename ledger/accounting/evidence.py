@@ -47,7 +47,8 @@ ORDER BY position, source, line, amount_minor
 _README = """\
 This is the month {period} of the ledger {ledger!r}, as it was closed.
 
-Run `python3 {file}` to check it: the postings of every transaction add up to 0; opening balances,
+Run this file with Python (`python3 FILE.zip`) to check it: the postings of every transaction add up
+to 0; opening balances,
 postings and what was earned give the closing balances; these are what was recorded when the month
 was closed; and every event behind them is what the log's seals cover. It needs nothing but Python.
 
@@ -58,7 +59,7 @@ earned.csv     what was earned of deferred revenue in the month, line by line
 events.jsonl   the events behind all of these, with the blocks of the log that cover them
 
 That the seals are the ledger's own, only seals exported earlier can prove:
-`ledger verify --against` and `python3 {file} SEALS` compare them.
+`python3 FILE.zip SEALS` compares them.
 """
 
 
@@ -77,7 +78,7 @@ def write_month(ledger: Ledger, closing: Closing, path: Path) -> int:
         )
         opening = books.balances(start)
     told = {
-        "README.txt": _README.format(period=closing.period, ledger=ledger.name, file=path.name),
+        "README.txt": _README.format(period=closing.period, ledger=ledger.name),
         "__main__.py": (files(__package__) / "check_month.py").read_text(encoding="utf-8"),
         "period.json": json.dumps({"position": closing.position, **closing.data}, indent=1),
         "opening.csv": _csv(("account", "currency", "balance"), _balances(opening)),

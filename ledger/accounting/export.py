@@ -117,7 +117,8 @@ def write_beancount(books: Books, until: date, out: IO[str], title: str) -> int:
     out.writelines(body)
     out.write("\n")
     for (account, currency), amount in balances.items():
-        out.write(f"{until} balance {name_of(account)}  {written_out(amount, currency)}\n")
+        told = f"{number(amount, currency)} ~ 0 {currency.upper()}"  # to the unit
+        out.write(f"{until} balance {name_of(account)}  {told}\n")
     return written
 
 
@@ -129,18 +130,13 @@ def _as_beancount(one: Transaction) -> str:
     if one.position is not None:
         lines.append(f"  position: {one.position}\n")
     lines += (
-        f"  {name_of(account)}  {written_out(amount, one.currency)}\n"
+        f"  {name_of(account)}  {number(amount, one.currency)} {one.currency.upper()}\n"
         for account, amount in one.postings
     )
     return "".join(lines)
 
 
-def written_out(amount_minor: int, currency: str) -> str:
-    """Return an amount with its currency as beancount reads it: `-1234.50 USD`."""
-    return f"{amount(amount_minor, currency)} {currency.upper()}"
-
-
-def amount(amount_minor: int, currency: str) -> Decimal:
+def number(amount_minor: int, currency: str) -> Decimal:
     """Return an amount in major units, exactly."""
     return Decimal(amount_minor).scaleb(-decimals(currency))
 
@@ -222,8 +218,8 @@ def write_quickbooks(
             "Journal Date": f"{one.day:%m/%d/%Y}",
             "Currency": one.currency.upper(),
             "Account Name": account,
-            "Debits": amount(change, one.currency) if change > 0 else None,
-            "Credits": amount(-change, one.currency) if change < 0 else None,
+            "Debits": number(change, one.currency) if change > 0 else None,
+            "Credits": number(-change, one.currency) if change < 0 else None,
             "Description": f"Stripe, {one.day}",
         }
         for one in _by_day(books, start, end, accounts)
@@ -259,7 +255,7 @@ def write_xero(
             "Description": f"Stripe, {one.day}",
             "*AccountCode": account,
             "*TaxRate": "Tax Exempt",
-            "*Amount": amount(change, one.currency),
+            "*Amount": number(change, one.currency),
         }
         for one in days
         if currency in (None, one.currency)

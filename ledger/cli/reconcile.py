@@ -1,4 +1,4 @@
-"""`ledger reconcile`: the log against Stripe's own list of events, and the terms none tells."""
+"""`ledger reconcile`: the log against Stripe's own list of events, and what none tells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ledger.cli.context import Context, json_option, say_json
 from ledger.cli.progress import Bar
 from ledger.completeness import api_of, compare
 from ledger.moments import instant_of
-from ledger.observation import observe_catalogue
+from ledger.observation import observe
 
 
 @click.command()
@@ -18,9 +18,9 @@ from ledger.observation import observe_catalogue
 def reconcile(context: Context, since: str | None, as_json: bool) -> None:
     """Compare the log with Stripe's list of events (30 days) and fetch what never arrived.
 
-    Terms of coupons and of tiered prices that no event told are fetched too, once the views have
-    read what uses them. A running worker does both every few minutes. Exits 1 if something could
-    not be read.
+    What no event tells is fetched too: terms of older coupons and of tiered prices, what Stripe
+    kept of each payment, lines of invoices past the tenth. A running worker does both every few
+    minutes. Exits 1 if something could not be read.
     """
     bar = Bar("seconds of history", quiet=as_json)
     with context.ledger(writes=True) as ledger:
@@ -29,7 +29,7 @@ def reconcile(context: Context, since: str | None, as_json: bool) -> None:
         try:
             api = api_of(ledger)
             found = compare(ledger, api, since=start, progress=bar)
-            terms = observe_catalogue(ledger, api)
+            observed = observe(ledger, api)
         finally:
             bar.end()
     if as_json:
@@ -43,7 +43,7 @@ def reconcile(context: Context, since: str | None, as_json: bool) -> None:
                 "filled": sorted(found.filled),
                 "aside": sorted(found.aside),
                 "unfilled": sorted(found.unfilled),
-                "terms": terms,
+                "observed": observed,
             }
         )
     else:
@@ -52,8 +52,9 @@ def reconcile(context: Context, since: str | None, as_json: bool) -> None:
             click.secho(f"{len(found.filled)} had never arrived; they are in the log now.")
         elif not (found.missing or found.unfilled or found.in_flight):
             click.secho("Every one of them is in the log.", fg="green")
-        if terms:
-            click.echo(f"Terms that no event told were fetched: {', '.join(terms)}.")
+        if any(observed.values()):
+            told = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in observed.items() if n)
+            click.echo(f"Fetched, for no event tells them: {told}.")
         if found.aside:
             click.echo(f"{len(found.aside)} are of the other mode; they are in no view.")
         if found.in_flight:

@@ -139,6 +139,7 @@ class Invoices(Drafts):
         paid = self.engine.change(
             invoice,
             amount_paid=invoice["amount_paid"] + amount,
+            amount_paid_off_stripe=amount if out_of_band else 0,
             amount_remaining=invoice["amount_remaining"] - amount,
             attempt_count=max(invoice["attempt_count"], 1 if intent else 0),
             attempted=True,

@@ -11,7 +11,7 @@ import msgspec
 from ledger.errors import LedgerError
 from ledger.stripe_objects.fields import LAST_SECOND
 
-PAGE_EVENTS = 100
+PAGE = 100
 TIMEOUT_SECONDS = 10
 RETRIES = 3
 
@@ -48,20 +48,10 @@ class StripeApi:
         The bodies are as they were rendered when the events came into being. Stripe keeps thirty
         days. Raises StripeUnavailable, StripeRefused.
         """
-        after: dict[str, str] = {}
-        while True:
-            page = self._get(
-                "/v1/events", created={"gte": since, "lte": until}, limit=PAGE_EVENTS, **after
-            )
-            found = page.get("data")
-            if not (isinstance(found, list) and all(map(_is_event, found))):
+        for found in self._pages("/v1/events", created={"gte": since, "lte": until}):
+            if not all(map(_is_event, found)):
                 raise StripeUnavailable("Stripe's list of events has something else in it.")
             yield found
-            if not page.get("has_more"):
-                return
-            if not found:
-                raise StripeUnavailable("Stripe's list of events ends before its end.")
-            after = {"starting_after": found[-1]["id"]}
 
     def account(self) -> str | None:
         """Return the id of the account that the key is of, None if the key may not ask.
@@ -85,6 +75,35 @@ class StripeApi:
         """Return a price with its tiers; raises like `coupon`."""
         return self._get(f"/v1/prices/{quote(price, safe='')}", expand=["tiers"])
 
+    def balance_transactions(self, since: int, until: int) -> Iterator[list[dict[str, Any]]]:
+        """Yield pages of the balance transactions of [since, until) (unix seconds), newest first.
+
+        Their sources are expanded. Raises StripeUnavailable, StripeRefused.
+        """
+        return self._pages(
+            "/v1/balance_transactions",
+            created={"gte": since, "lt": until},
+            expand=["data.source"],
+        )
+
+    def invoice_lines(self, invoice: str) -> Iterator[list[dict[str, Any]]]:
+        """Yield pages of an invoice's lines, in their order; raises like `coupon`."""
+        return self._pages(f"/v1/invoices/{quote(invoice, safe='')}/lines")
+
+    def _pages(self, path: str, **params: Any) -> Iterator[list[dict[str, Any]]]:
+        after: dict[str, str] = {}
+        while True:
+            page = self._get(path, limit=PAGE, **params, **after)
+            found = page.get("data")
+            if not (isinstance(found, list) and all(map(_has_id, found))):
+                raise StripeUnavailable(f"Stripe's list {path} has something else in it.")
+            yield found
+            if not page.get("has_more"):
+                return
+            if not found:
+                raise StripeUnavailable(f"Stripe's list {path} ends before its end.")
+            after = {"starting_after": found[-1]["id"]}
+
     def _get(self, path: str, **params: Any) -> dict[str, Any]:
         errors = self._errors
         try:
@@ -93,7 +112,8 @@ class StripeApi:
         except (errors.AuthenticationError, errors.PermissionError) as error:
             raise StripeRefused(
                 f"Stripe refuses STRIPE_API_KEY: {error.user_message or error}. A restricted key"
-                " that may read events, coupons and prices is enough."
+                " that may read events, coupons,"
+                " prices, invoices and balance transactions is enough."
             ) from error
         except errors.InvalidRequestError as error:
             kind = StripeLacks if error.http_status == 404 else StripeRefused
@@ -110,6 +130,10 @@ class StripeApi:
         if not isinstance(found, dict):
             raise StripeUnavailable(f"Stripe answered {path} with something else than an object.")
         return found
+
+
+def _has_id(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("id"), str)
 
 
 def _is_event(found: Any) -> bool:

@@ -1,5 +1,8 @@
 ALTER TABLE journal_notes ADD PRIMARY KEY (document, digest);
 
+CREATE INDEX journal_notes_cut_short ON journal_notes (document)
+WHERE content ->> 'all_lines' = 'false';
+
 CREATE INDEX journal_entries_document ON journal_entries (document, position);
 
 CREATE INDEX journal_entries_booked ON journal_entries (booked_at);

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
+
 from ledger.projections.journal.accounts import Account, tax_account
 from ledger.projections.journal.notes import (
     Credited,
@@ -52,7 +54,13 @@ def _when(note: Note) -> tuple[int, bytes]:
 def _lines(sale: Sale, told: list[LinesTold]) -> list[Line]:
     if sale.all_lines or not told:
         return sale.lines
-    return fitted(told[0].lines, sale.total - sum(sale.taxes.values()), sale.at)
+    if not told[0].lines:
+        return sale.lines  # Stripe has them no more
+    lines = [
+        line if line.start < line.end else msgspec.structs.replace(line, start=sale.at, end=sale.at)
+        for line in told[0].lines
+    ]
+    return fitted(lines, sale.total - sum(sale.taxes.values()), sale.at)
 
 
 def _sold(made: Statement, sale: Sale, lines: Sequence[Line]) -> None:

@@ -17,6 +17,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     *oldest.STEPS,
 )
 
+LINES_SHOWN = 10  # of an invoice; all of them are a list of its own
 # Types that endpoints of older versions never receive.
 FIRST_TOLD = {
     "invoice_payment.paid": "2025-05-28",
@@ -44,8 +45,9 @@ def render(obj: Json, version: str) -> Json:
             obj = convert(obj)
     if kind == "invoice":
         lines = obj["lines"]
-        shown = [_public(line) for line in lines["data"]]
-        return {**_public(obj), "lines": {**lines, "data": shown}}
+        shown = [_public(line) for line in lines["data"][:LINES_SHOWN]]
+        has_more = len(lines["data"]) > LINES_SHOWN
+        return {**_public(obj), "lines": {**lines, "data": shown, "has_more": has_more}}
     if kind == "subscription":
         items = obj["items"]
         shown = [_public(item) for item in items["data"]]

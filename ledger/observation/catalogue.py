@@ -12,7 +12,6 @@ import msgspec
 
 from ledger.aggregates import Account
 from ledger.aggregates.base import CATALOGUE_STREAM
-from ledger.completeness import api_of
 from ledger.log import Log, NewEvent
 from ledger.privacy.classify import classify
 from ledger.stripe_api import StripeApi, StripeLacks
@@ -69,9 +68,3 @@ def note_terms(ledger: Ledger, kind: str, object_id: str, found: dict[str, Any])
     )
     with ledger.pool.connection() as connection:
         Log(connection).append([event])
-
-
-def keep_observed(ledger: Ledger) -> None:
-    """Fetch what is wanted, if there is a key for Stripe's API."""
-    if ledger.settings.api_key is not None:
-        observe_catalogue(ledger, api_of(ledger))
