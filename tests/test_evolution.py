@@ -15,6 +15,7 @@ import pytest
 from eventsourcing.application import Repository
 from eventsourcing.persistence import EventStore
 
+from ledger.accounting.closing import close
 from ledger.aggregates import BY_TOPIC, FACTS, StripeFact
 from ledger.application import Ledger
 from ledger.clock import utc
@@ -26,9 +27,11 @@ from ledger.log.evolution import VERSION, upcast, version_of
 from ledger.log.log import prepare
 from ledger.log.recorder import LedgerMapper, LedgerRecorder
 from ledger.metrics.definitions import add_definitions, adopt_definitions
-from ledger.observation import note_terms
+from ledger.observation import note_terms, observe_balance, observe_lines
 from ledger.projections.definitions import shipped
-from tests.facts import T0, customer, event, invoice, project, record
+from tests.facts import T0, charge, customer, event, invoice, project, record
+from tests.journal import bill, finalized, line, moved
+from tests.numbers import begun, price, sub
 
 APPROVED = Path(__file__).parent / "approved"
 OURS = [fact for fact in FACTS if fact.stripe_type is None]
@@ -63,8 +66,29 @@ def recorded(ledger: Ledger) -> dict[str, RecordedEvent]:
     add_definitions(ledger, shipped("stripe"), actor="tests")
     adopt_definitions(ledger, "stripe", actor="tests")
     note_terms(ledger, "coupon", "HALF", {"object": "coupon", "id": "HALF", "percent_off": 50.0})
+    observe_invoice_and_fee(ledger)
+    project(ledger)
+    close(ledger, "2025-12", actor="tests")
     with ledger.pool.connection() as connection:
         return {one.topic: one for one in Log(connection).after(0, 100)}
+
+
+def observe_invoice_and_fee(ledger: Ledger) -> None:
+    """Let a balance transaction and all lines of an invoice be fetched."""
+    cut_short = bill(line(1_000))
+    cut_short["lines"]["has_more"] = True
+    record(ledger, finalized(cut_short), begun("2025-12-01", sub("a", (price(1_000), 1))))
+    project(ledger)
+
+    class Lists:
+        def balance_transactions(self, since: int, until: int) -> list[list[Any]]:
+            return [[moved(id=f"txn_{since}", exchange_rate=1.0, source=charge(currency="eur"))]]
+
+        def invoice_lines(self, invoice: str) -> list[list[Any]]:
+            return [[line(1_000)]]
+
+    observe_balance(ledger, Lists())  # type: ignore[arg-type]
+    observe_lines(ledger, Lists())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("topic", [fact.TOPIC for fact in OURS] + ["Customer.Updated"])

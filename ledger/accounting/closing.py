@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -134,7 +134,7 @@ def _numbers(ledger: Ledger, connection: Connection, month: str, books: Books) -
     _, end = _month(month)
     balances = books.balances(books.begins(end))
     require_balanced(balances)
-    moment = Moment(books.begins(end) - timedelta(seconds=1), books.position)
+    moment = Moment(books.begins(end), books.position)
     asked = question(
         connection, now=ledger.clock.now(), start=month, end=month, interval="month", moment=moment
     )
@@ -150,11 +150,9 @@ def _numbers(ledger: Ledger, connection: Connection, month: str, books: Books) -
             "hash": series.definitions.hash,
             "calculation": series.calculation,
         },
-        "metrics": {
-            metric.name: [
-                telling.told_answer(asked, metric, one)
-                for one in answer(connection, asked, metric.name, None)
-            ]
+        "metrics": [
+            {"metric": metric.name, **telling.told_answer(asked, metric, one)}
             for metric in METRICS.values()
-        },
+            for one in answer(connection, asked, metric.name, None)
+        ],
     }

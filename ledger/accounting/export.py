@@ -27,6 +27,7 @@ WHERE booked_at >= %(start)s AND booked_at < %(end)s AND position <= %(position)
 ORDER BY booked_at, position, source, valid_at, currency, account
 """
 _FIRST = "SELECT min(booked_at) FROM journal_entries WHERE position <= %(position)s"
+_USED = "SELECT DISTINCT account FROM journal_entries WHERE position <= %(position)s"
 FETCH = 5_000
 
 
@@ -165,9 +166,10 @@ def read_accounts(file: Path) -> dict[str, str]:
     return found
 
 
-def accounts_to_fill_in(books: Books, until: date) -> str:
-    """Return an account-mapping file with every account that is in use, to be filled in."""
-    names = sorted({name_of(account) for account, _ in books.balances(books.begins(until))})
+def accounts_to_fill_in(books: Books) -> str:
+    """Return an account-mapping file with every account that was ever used, to be filled in."""
+    used = {account for (account,) in books.rows(_USED)} | {Account.REVENUE}
+    names = sorted(map(name_of, used))
     lines = [f'"{name}" = ""\n' for name in names]
     return "".join(
         ["# Ours = the account's name (QuickBooks) or code (Xero).\n[accounts]\n", *lines]

@@ -169,7 +169,7 @@ def export(
                 count = write_beancount(books, until, out, f"{ledger.name}, from Stripe")
             elif form == "accounts":
                 count = 1
-                out.write(accounts_to_fill_in(books, until))
+                out.write(accounts_to_fill_in(books))
             elif form == "quickbooks":
                 assert accounts is not None
                 count = write_quickbooks(books, first, until, read_accounts(accounts), out)

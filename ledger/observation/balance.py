@@ -40,16 +40,19 @@ def observe_balance(ledger: Ledger, api: StripeApi) -> int:
     now = int(ledger.clock.now().timestamp()) - SETTLED_SECONDS
     with ledger.pool.connection() as connection:
         since = _begin(connection)
-    found = 0
+    found, noted = 0, since
     for _ in range(SPANS_MAX):
-        if since is None or since >= now:
+        if since is None or noted is None or since >= now:
             break
         until = min(since + SPAN_SECONDS, now)
         moved = [_kept(one) for page in api.balance_transactions(since, until) for one in page]
-        if moved or until - since == SPAN_SECONDS:
+        if moved:
             _record(ledger, moved, since, until)
+            noted = until
         found += len(moved)
         since = until
+    if since is not None and noted is not None and since - noted >= SPAN_SECONDS:
+        _record(ledger, [], noted, since)  # nothing for long: that need not be asked again
     if found:
         ledger.announce()
     return found

@@ -1,0 +1,335 @@
+"""Accounting as people meet it: reports that tie, months that are closed, exports that are read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import zipfile
+from datetime import UTC, datetime
+from io import StringIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.application import Ledger
+from ledger.settings import Settings
+from tests.facts import customer, event
+from tests.journal import (
+    JAN,
+    Bookkeeper,
+    bill,
+    charged,
+    credited,
+    finalized,
+    line,
+    paid,
+    tax,
+)
+from tests.numbers import at, begun, price, sub
+from tests.test_cli import Shell
+
+MARCH = datetime(2024, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def books(ledger: Ledger) -> Bookkeeper:
+    """One paid invoice, one that is open and overdue, and one in another currency."""
+    made = Bookkeeper(ledger)
+    invoice = bill(line(3_100, taxes=[tax(341)]))
+    owed = bill(line(1_000, id="il_9"), name="in_2", due_date=at("2024-01-15"))
+    made.told(
+        event("customer.created", customer("cus_a")),
+        begun("2024-01-01", sub("a", (price(3_100), 1))),
+        finalized(invoice), charged(3_441), paid(invoice, JAN + 60), finalized(owed),
+        finalized(bill(line(500_00), name="in_3", currency="idr")),
+    )  # fmt: skip
+    return made
+
+
+@pytest.fixture
+def shell(settings: Settings, books: Bookkeeper) -> Shell:
+    return Shell(settings, books.ledger.name)
+
+
+def rows(shell: Shell, *call: str) -> list[dict[str, Any]]:
+    said = shell("report", *call, "--format", "json")
+    assert (said.code, said.err) == (0, "")
+    found: list[dict[str, Any]] = said.json
+    return found
+
+
+# --- reports tie ----------------------------------------------------------------------------------
+
+
+def test_the_trial_balance_adds_up_per_currency(shell: Shell) -> None:
+    told = rows(shell, "trial_balance", "--to", "2024-01")
+
+    by_account = {(row["account"], row["currency"]): row["balance"] for row in told}
+    assert by_account["Assets:Receivable", "usd"] == 1_000
+    assert by_account["Income:Revenue", "usd"] == -4_100
+    assert by_account["Liabilities:Tax:Txr-vat", "usd"] == -341
+    assert by_account["(sum)", "usd"] == by_account["(sum)", "idr"] == 0
+
+
+def test_deferred_revenue_rolls_forward_and_ties_to_the_trial_balance(
+    shell: Shell, books: Bookkeeper
+) -> None:
+    books.told(credited(310, at("2024-01-16", 12), post_payment_amount=310,
+                        refunds=[{"refund": "re_1", "amount_refunded": 310}]))  # fmt: skip
+    told = rows(shell, "deferred_revenue", "--from", "2024-01-01", "--to", "2024-02-03",
+                "--interval", "day", "--currency", "usd")  # fmt: skip
+
+    usd = [row for row in told if row["currency"] == "usd"]
+    for row in usd:
+        assert row["start"] + row["invoiced"] + row["taken_back"] - row["earned"] == row["end"]
+    for before, after in pairwise(usd):
+        assert before["end"] == after["start"]
+    assert sum(row["earned"] for row in usd) == 4_100 - 310
+    balance = books.balances(datetime(2024, 1, 11, tzinfo=UTC))
+    assert usd[9]["end"] == -balance["deferred_revenue"]
+
+
+def test_what_is_earned_is_told_by_product_and_ties_to_revenue(shell: Shell) -> None:
+    told = rows(shell, "earned", "--from", "2024-01", "--to", "2024-01")
+
+    assert {(row["product"], row["currency"], row["earned"]) for row in told} == {
+        ("prod_basic", "usd", 4_100), ("prod_basic", "idr", 50_000),
+    }  # fmt: skip
+
+
+def test_what_is_owed_is_aged_by_the_day_it_was_due(shell: Shell) -> None:
+    (usd,) = [
+        row for row in rows(shell, "receivables", "--to", "2024-02") if row["currency"] == "usd"
+    ]
+    assert (usd["days_31_60"], usd["total"]) == (1_000, 1_000)
+    (one,) = [
+        row for row in rows(shell, "open_invoices", "--to", "2024-02") if row["currency"] == "usd"
+    ]
+    assert (one["invoice"], one["due"], one["overdue_days"]) == ("in_2", "2024-01-15", 46)
+
+
+def test_tax_is_told_by_rate(shell: Shell, books: Bookkeeper) -> None:
+    rate = {"id": "txr_vat", "object": "tax_rate", "display_name": "VAT", "percentage": 11.0}
+    books.told(event("tax_rate.created", rate))
+    (told,) = rows(shell, "tax", "--from", "2024-01", "--to", "2024-01")
+
+    assert (told["rate"], told["name"], told["tax"]) == ("txr_vat", "VAT", 341)
+
+
+# --- closing --------------------------------------------------------------------------------------
+
+
+def test_a_closed_month_stays_as_it_was_and_what_comes_late_is_booked_after_it(
+    shell: Shell, books: Bookkeeper
+) -> None:
+    before = rows(shell, "trial_balance", "--to", "2024-01")
+    closed = shell("close", "2024-01", "--by", "finance", "--json").json
+    assert (closed["closed_now"], closed["actor"], closed["period"]) == (True, "finance", "2024-01")
+    assert closed["trial_balance"] == [
+        {key: row[key] for key in ("account", "currency", "balance")}
+        for row in before
+        if row["account"] != "(sum)"
+    ]
+    (mrr,) = [one for one in closed["metrics"] if one["metric"] == "mrr"]
+    assert (mrr["value"], closed["definitions"]["name"]) == (3_100, "adopted")
+
+    late = bill(line(620, id="il_late"), name="in_late")
+    books.told(finalized(late))
+
+    assert rows(shell, "trial_balance", "--to", "2024-01") == before
+    assert books.balances(MARCH)["receivable"] == 1_620
+    assert books.balances(MARCH)["revenue"] == -4_720
+    told = rows(shell, "late", "--from", "2024-01", "--to", "2024-01")
+    assert {(row["source"], row["account"], row["amount"]) for row in told} == {
+        ("in_late", "Assets:Receivable", 620), ("in_late", "Liabilities:DeferredRevenue", -620),
+    }  # fmt: skip
+    assert shell("close", "2024-01", "--json").json["closed_now"] is False
+
+
+@pytest.mark.parametrize(
+    ("months", "said"),
+    [
+        (["2024-13"], "is no day, month"),
+        (["2024-01-05"], "Months are closed: 2024-01"),
+        (["2999-01"], "is not over"),
+        (["2024-01", "2024-03"], "the next one is 2024-02"),
+    ],
+)
+def test_what_cannot_be_closed_is_said(shell: Shell, books: Bookkeeper, months: list[str],
+                                       said: str) -> None:  # fmt: skip
+    for month in months:
+        told = shell("close", month)
+        books.told()
+    assert told.code == 1
+    assert said in told.err
+
+
+def test_a_month_is_not_closed_while_the_journal_is_behind(shell: Shell, books: Bookkeeper) -> None:
+    books.ledger.intake.receive(json.dumps(finalized(bill(line(1), name="in_4"))).encode())
+    said = shell("close", "2024-01")
+
+    assert (said.code, "catch up first" in said.err) == (1, True)
+
+
+def check(file: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the evidence as a stranger does: with Python alone, isolated from this project."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(file), *more],
+        capture_output=True, text=True, check=False, cwd=file.parent, env={}, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def evidence(shell: Shell, books: Bookkeeper, tmp_path: Path) -> Path:
+    file = tmp_path / "month.zip"
+    assert shell("close", "2024-01", "--evidence", str(file)).code == 0
+    books.told()
+    return file
+
+
+def test_a_stranger_proves_a_closed_month_with_one_command(
+    evidence: Path, shell: Shell, books: Bookkeeper
+) -> None:
+    done = check(evidence)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2024-01" in done.stdout
+
+    seals = evidence.parent / "seals.jsonl"
+    assert shell("verify", "--export", str(seals)).code == 0
+    assert check(evidence, str(seals)).returncode == 0
+    again = evidence.parent / "again.zip"
+    books.told(finalized(bill(line(7), name="in_late")))
+    shell("close", "2024-01", "--evidence", str(again))
+    assert again.read_bytes() == evidence.read_bytes()
+
+
+def changed(evidence: Path, name: str, old: str, new: str) -> Path:
+    """Return a copy of the evidence in which one file was tampered with."""
+    copy = evidence.parent / "changed.zip"
+    with zipfile.ZipFile(evidence) as archive, zipfile.ZipFile(copy, "w") as other:
+        for each in archive.namelist():
+            text = archive.read(each).decode()
+            if each == name:
+                assert old in text
+                text = text.replace(old, new, 1)
+            other.writestr(each, text)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("entries.csv", ",3441,", ",3442,", "leave"),
+        (
+            "period.json",
+            '"balance": -4100',
+            '"balance": -4200',
+            "not the closing that was recorded",
+        ),
+        ("events.jsonl", '\\"total\\": 3441', '\\"total\\": 3442', "not what was sealed"),
+        ("earned.csv", ",3100,", ",3200,", "earned by another rule"),
+        ("opening.csv", "balance", "balance\nAssets:Bank,usd,1", "ends at 1"),
+    ],
+)
+def test_evidence_that_was_tampered_with_proves_nothing(
+    evidence: Path, name: str, old: str, new: str, said: str
+) -> None:
+    done = check(changed(evidence, name, old, new))
+
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_evidence_of_another_log_is_not_among_the_seals_kept(evidence: Path) -> None:
+    seals = evidence.parent / "seals.jsonl"
+    seals.write_text(json.dumps({"block": 1, "hash": "00" * 32}) + "\n")
+    done = check(evidence, str(seals))
+
+    assert (done.returncode, "not among the seals" in done.stderr) == (1, True)
+
+
+# --- exports --------------------------------------------------------------------------------------
+
+
+def bean_check(file: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("bean-check")
+    return subprocess.run(
+        [str(program), str(file)], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_beancount_accepts_the_journal_and_finds_a_planted_error(
+    shell: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "journal.beancount"
+    assert shell("export", "beancount", "--output", str(file)).code == 0
+    done = bean_check(file)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    text = file.read_text()
+    assert "31.00 USD" in text
+    file.write_text(text.replace("31.00 USD", "31.01 USD", 1))
+    assert bean_check(file).returncode == 1
+
+
+def test_a_beancount_file_of_an_empty_ledger_is_read_too(
+    settings: Settings, ledger: Ledger, tmp_path: Path
+) -> None:
+    file = tmp_path / "journal.beancount"
+    Shell(settings, ledger.name)("export", "beancount", "--output", str(file))
+
+    assert bean_check(file).returncode == 0
+
+
+@pytest.fixture
+def accounts(shell: Shell, tmp_path: Path) -> Path:
+    """An account-mapping file as the ledger prints it, filled in."""
+    file = tmp_path / "accounts.toml"
+    said = shell("export", "accounts")
+    filled = [
+        one.replace('""', f'"{4000 + n}"') for n, one in enumerate(said.out.splitlines())
+    ]  # fmt: skip
+    file.write_text("\n".join(filled))
+    return file
+
+
+def test_quickbooks_gets_one_balanced_entry_per_day_and_currency(
+    shell: Shell, accounts: Path
+) -> None:
+    said = shell("export", "quickbooks", "--accounts", str(accounts), "--to", "2024-01")
+    lines = list(csv.DictReader(StringIO(said.out)))
+
+    assert {one["Journal No"] for one in lines} == {
+        "20240101-USD", "20240131-USD", "20240101-IDR", "20240131-IDR",
+    }  # fmt: skip
+    for number in {one["Journal No"] for one in lines}:
+        of = [one for one in lines if one["Journal No"] == number]
+        debit, credit = (sum(float(one[side] or 0) for one in of) for side in ("Debits", "Credits"))
+        assert debit == pytest.approx(credit)
+
+
+def test_xero_takes_one_currency(shell: Shell, accounts: Path) -> None:
+    said = shell("export", "xero", "--accounts", str(accounts))
+    assert (said.code, "choose one (--currency)" in said.err) == (1, True)
+
+    said = shell("export", "xero", "--accounts", str(accounts), "--currency", "usd")
+    lines = list(csv.DictReader(StringIO(said.out)))
+    assert sum(round(float(one["*Amount"]) * 100) for one in lines) == 0
+    assert lines[0]["*Date"] == "01/01/2024"
+
+
+def test_an_account_that_is_not_mapped_is_named(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.toml"
+    file.write_text('[accounts]\n"Assets:Receivable" = "1200"\n')
+    said = shell("export", "quickbooks", "--accounts", str(file))
+
+    assert said.code == 1
+    assert "Income:Revenue" in said.err
+    assert "Assets:Receivable" not in said.err
+    assert "--accounts FILE" in shell("export", "xero").err
+    file.write_text("[accounts\n")
+    assert "cannot be read as TOML" in shell("export", "xero", "--accounts", str(file)).err
