@@ -83,9 +83,11 @@ class Numbers:
         self.now = NOW
         self.known_at: int | None = None
 
-    def by(self, name: str) -> None:
-        """Use another definition set from now on."""
-        if name == "list":
+    def by(self, name: str, **changes: Any) -> None:
+        """Use another definition set from now on; `changes` make it one of its own."""
+        if changes:
+            chosen = changed(shipped("adopted"), changes, name)
+        elif name == "list":
             chosen = changed(shipped("adopted"), {"discounts.profile": "list"}, "list")
         else:
             chosen = shipped(name)

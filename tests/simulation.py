@@ -24,20 +24,23 @@ from ledger.clock import FixedClock, utc
 from ledger.completeness import compare
 from ledger.log.log import prepare
 from ledger.log.seals import seal, verify
+from ledger.metrics.definitions import add_definitions
 from ledger.moments import Moment
 from ledger.observation import observe
 from ledger.projections import PROJECTIONS, Runner
 from ledger.projections.crm import past
+from ledger.projections.definitions import shipped
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
 from ledger.simulator import NEWEST, Simulator
 from ledger.simulator.delivery import Faults, plan
 from ledger.simulator.engine import Event
 from ledger.simulator.http import Service, create_app
-from ledger.simulator.moments import DAY, day_of
+from ledger.simulator.moments import DAY
 from ledger.simulator.random_business import START, random_walk
 from ledger.stripe_api import StripeApi
 from tests.simulation_journal import journal_faults
+from tests.simulation_numbers import identity_faults, number_faults
 
 VERSIONS = ("2020-08-27", "2024-06-20", "2025-03-31.basil", "2025-09-30.clover", NEWEST)
 GAP_FILL_DAYS = 8  # of thirty that the list goes back: one step may take twenty
@@ -154,8 +157,11 @@ def run(settings: Settings, ledger: Ledger, setting: Setting) -> list[str]:
         return True
 
     told = business.events(filling)
+    sets = [shipped(name) for name in ("stripe", "chartmogul")]
     for delivery in plan(simulator, setting.faults, seed=setting.seed, events=told):
         ledger.intake.receive(delivery.body)
+        if sets and chance.random() < 0.01:
+            add_definitions(ledger, sets.pop(), actor="tests")
         if chance.random() < 0.02:
             runner.catch_up()
     simulator.advance(simulator.now + 300)  # nothing is in flight any more
@@ -172,6 +178,7 @@ def faults(settings: Settings, ledger: Ledger, simulator: Simulator) -> list[str
     """Return what of the ledger is not as the simulator knows it to be."""
     found = [*log_faults(ledger, simulator), *view_faults(ledger, simulator)]
     found += number_faults(ledger, simulator)
+    found += identity_faults(ledger, simulator.now)
     found += journal_faults(ledger, simulator)
     for projection in PROJECTIONS:
         for one in Rebuild(settings, ledger, projection, workers=0).run(swap=False).differences:
@@ -216,35 +223,6 @@ def view_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
         for _ in range(MOMENTS):
             at = chance.randrange(simulator.now - 60 * DAY, simulator.now)
             found += _past(connection, simulator, at)
-    return found
-
-
-def number_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
-    """Return where MRR is not, to the unit, what it truly is at the end of each day."""
-    with ledger.pool.connection() as connection:
-        rows = connection.execute(
-            "SELECT (valid_at AT TIME ZONE 'UTC')::date::text, customer_id, currency,"
-            " sum(amount_minor)::bigint FROM mrr_entries WHERE series = 1"
-            " AND valid_at < to_timestamp(%s) GROUP BY 1, 2, 3 ORDER BY 1",
-            [simulator.now // DAY * DAY],
-        ).fetchall()
-        unknown = connection.execute(
-            "SELECT item_id, sum(unknowns) FROM mrr_entries WHERE series = 1 GROUP BY 1"
-            " HAVING sum(unknowns) <> 0"
-        ).fetchall()
-    told: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for day, customer, currency, change in rows:
-        told[customer, currency][day] = change
-    true = simulator.truth.mrr_per_day(START, simulator.now // DAY * DAY)
-    days = [day_of(at) for at in range(START // DAY * DAY, simulator.now // DAY * DAY, DAY)]
-    found = [f"{item} is counted {count} times as of unknown terms" for item, count in unknown]
-    for customer, currency in sorted({(c, k) for _, c, k in true} | told.keys()):
-        amount = 0
-        for day in sorted({*days, *told[customer, currency]}):
-            amount += told[customer, currency].get(day, 0)
-            if amount != (truly := true.get((day, customer, currency), 0)):
-                found.append(f"{customer} on {day}: MRR {amount} {currency}, truly {truly}")
-                break
     return found
 
 

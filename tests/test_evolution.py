@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from ledger.log.evolution import VERSION, upcast, version_of
 from ledger.log.log import prepare
 from ledger.log.recorder import LedgerMapper, LedgerRecorder
 from ledger.metrics.definitions import add_definitions, adopt_definitions
+from ledger.metrics.exchange import import_rates
 from ledger.observation import note_terms, observe_balance, observe_lines
 from ledger.projections.definitions import shipped
 from tests.facts import T0, charge, customer, event, invoice, project, record
@@ -67,6 +69,10 @@ def recorded(ledger: Ledger) -> dict[str, RecordedEvent]:
     adopt_definitions(ledger, "stripe", actor="tests")
     note_terms(ledger, "coupon", "HALF", {"object": "coupon", "id": "HALF", "percent_off": 50.0})
     observe_invoice_and_fee(ledger)
+    with NamedTemporaryFile("w", suffix=".csv") as file:
+        file.write("date,from,to,rate\n2025-12-31,eur,usd,1.17\n")
+        file.flush()
+        import_rates(ledger, Path(file.name), actor="tests")
     project(ledger)
     close(ledger, "2025-12", actor="tests")
     with ledger.pool.connection() as connection:

@@ -14,9 +14,9 @@ from api.v1.access import Caller, reading
 from api.v1.lists import Query, id_filter, listed, query
 from api.v1.moments import AtMoment
 from ledger.metrics import telling
-from ledger.metrics.answers import DIMENSIONS, Answer, answer, metric_named
+from ledger.metrics.answers import DIMENSIONS, Answer, answer, metric_named, reported_frames
 from ledger.metrics.cohorts import cohorts
-from ledger.metrics.frames import KINDS, frames
+from ledger.metrics.frames import KINDS
 from ledger.metrics.losses import FEEDBACK, NOT_TOLD, lost_customers, reasons
 from ledger.metrics.metrics import METRICS
 from ledger.metrics.movements import movements
@@ -34,6 +34,7 @@ class MetricQuery(AtMoment):
     end = fields.String(data_key="to", validate=_SHORT)
     interval = fields.String(validate=validate.OneOf(INTERVALS), load_default="month")
     definitions = fields.String(validate=_SHORT)
+    convert_to = fields.String(validate=validate.Length(equal=3))
     currency = id_filter()
     product = id_filter()
     price = id_filter()
@@ -113,7 +114,7 @@ def show_movements() -> Response:
     asked_for = query(MetricQuery())
     with reading() as caller:
         asked = _asked(caller, asked_for)
-        found = [one for of in frames(caller.connection, asked).values() for one in of]
+        found = reported_frames(caller.connection, asked)
         return jsonify(
             object="mrr_movements",
             **telling.told_question(asked),
@@ -197,6 +198,7 @@ def _asked(caller: Caller, given: dict[str, Any]) -> Question:
         definitions=given.get("definitions"),
         moment=moment,
         filters={name: value for name, value in filters.items() if value},
+        convert_to=given.get("convert_to"),
     )
 
 

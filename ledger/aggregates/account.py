@@ -190,6 +190,12 @@ class Account:
         TOPIC = "Account.InvoiceLinesObserved"
         has_state = False
 
+    class RatesImported(AccountFact):
+        """Ours: exchange rates, imported by somebody; the last import of a day counts."""
+
+        TOPIC = "Account.RatesImported"
+        has_state = False
+
     class PeriodClosed(AccountFact):
         """Ours: a month was closed; what is learnt of it later is booked after its end."""
 

@@ -28,6 +28,7 @@ CATALOGUE_STREAM = "catalogue"  # of terms that we fetched
 DEFINITIONS_STREAM = "definitions"  # of definition sets that were added and adopted
 BALANCE_STREAM = "balance"  # of balance transactions that we fetched
 LINES_STREAM = "lines"  # of invoices' lines that we fetched
+RATES_STREAM = "rates"  # of exchange rates that were imported
 PERIODS_STREAM = "periods"  # of months that were closed
 OURS = "_ledger"  # the member of a recorded body that we added: set_aside, flags, conflicts_with
 

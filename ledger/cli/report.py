@@ -17,9 +17,9 @@ from ledger.cli.events import as_of_option, known_at_option
 from ledger.cli.shown import Report, say
 from ledger.errors import RequestInvalid
 from ledger.metrics import telling
-from ledger.metrics.answers import DIMENSIONS, answer, metric_named
+from ledger.metrics.answers import DIMENSIONS, answer, metric_named, reported_frames
 from ledger.metrics.cohorts import cohorts
-from ledger.metrics.frames import KINDS, frames
+from ledger.metrics.frames import KINDS
 from ledger.metrics.losses import lost_customers, reasons
 from ledger.metrics.metrics import METRICS, Unit
 from ledger.metrics.movements import movements
@@ -39,6 +39,7 @@ from ledger.projections.projection import Connection
 @click.option("--by", type=click.Choice(DIMENSIONS), help="Tell a metric apart by this.")
 @click.option("--definitions", metavar="SET", help="By which definition set, if not the adopted.")
 @click.option("--currency", help="Only this currency (as usd).")
+@click.option("--convert-to", metavar="CURRENCY", help="Tell all currencies in this one.")
 @click.option("--country", help="Only customers of this country (as DE).")
 @click.option("--product", help="Only this product.")
 @click.option("--price", help="Only this price.")
@@ -63,6 +64,7 @@ def report(
     by: str | None,
     definitions: str | None,
     currency: str | None,
+    convert_to: str | None,
     country: str | None,
     product: str | None,
     price: str | None,
@@ -97,6 +99,7 @@ def report(
                 connection, now=now, start=first, end=last, interval=interval,
                 definitions=by_set, moment=moment_of(connection, as_of, known, now),
                 filters={name: value for name, value in filters.items() if value},
+                convert_to=convert_to,
             )  # fmt: skip
 
         if name == "restatement":
@@ -137,14 +140,20 @@ def _shown(exact: Any, unit: Unit, currency: str) -> str:
 
 
 def _movements(connection: Connection, asked: Question) -> Report:
-    rows = [
-        telling.told_frame(asked, one)
-        for of in frames(connection, asked).values()
-        for one in of
-    ]  # fmt: skip
+    rows = [telling.told_frame(asked, one) for one in reported_frames(connection, asked)]
+    fx = ["fx"] if asked.reporting_currency else []
     return Report(
         rows,
-        ["period", "currency", "mrr_start", *KINDS, "mrr_end", "customers_start", "customers_end"],
+        [
+            "period",
+            "currency",
+            "mrr_start",
+            *KINDS,
+            *fx,
+            "mrr_end",
+            "customers_start",
+            "customers_end",
+        ],
     )
 
 

@@ -16,8 +16,9 @@ from ledger.metrics.tables import as_csv, write_xlsx
 from ledger.money import decimals
 
 Row = dict[str, Any]
-MRR_AMOUNTS = ("mrr_start", "mrr_end", "lost_mrr", "mrr", "amount", "before", "after", "change",
-               *KINDS)  # fmt: skip
+MRR_AMOUNTS = (
+    "mrr_start", "mrr_end", "lost_mrr", "mrr", "amount", "before", "after", "change", "fx", *KINDS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

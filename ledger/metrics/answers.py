@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from ledger.errors import NotFound, RequestInvalid
+from ledger.metrics.conversion import converted
 from ledger.metrics.frames import Frame, frames
 from ledger.metrics.levels import MEASURES, levels
 from ledger.metrics.metrics import METRICS, Facts, Metric, Value
@@ -55,7 +56,7 @@ def answer(
         known = _chained(facts) if "before" in metric.needs else facts
         found += [
             Answer(
-                one.frame.period, one.frame.currency, metric.formula(one), one.frame.unknowns,
+                one.frame.period, one.frame.currency, metric.value(one), one.frame.unknowns,
                 group if by else None,
             )
             for one in known[-shown:]
@@ -89,10 +90,25 @@ def facts_of(
             told.setdefault((currency, ""), [Frame(one, currency) for one in asked.periods])
     if "days" in needs:
         more = thirty_days(connection, asked)
-    return {
+    found = {
         key: [_facts(frame, became, beside.get(key, {}), more) for frame in of_key]
         for key, of_key in told.items()
     }
+    if (to := asked.reporting_currency) is not None:
+        return converted(connection, asked, found, to, by)
+    return found
+
+
+def reported_frames(connection: Connection, asked: Question) -> list[Frame]:
+    """Return the frames of every currency, or of the one that is reported in.
+
+    Raises RequestInvalid where a rate to that one lacks.
+    """
+    found = [one for of in facts_of(connection, asked, frozenset()).values() for one in of]
+    for one in found:
+        if one.lacking:
+            raise RequestInvalid(f"There is {one.lacking}: `ledger import rates` takes rates in.")
+    return [one.frame for one in found]
 
 
 def _facts(

@@ -34,7 +34,8 @@ class Frame:
     """One period of one currency; amounts in minor units.
 
     `amounts` and `movements` are by kind, signed: a contraction is negative. `unknowns`: items at
-    the end that no amount is known of, left out of every sum.
+    the end that no amount is known of, left out of every sum. `fx_minor`: in a reporting currency,
+    what rates did; else 0.
     """
 
     period: Period
@@ -46,6 +47,7 @@ class Frame:
     unknowns: int = 0
     amounts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     movements: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    fx_minor: int = 0
 
     @property
     def lost_minor(self) -> int:

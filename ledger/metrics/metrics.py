@@ -46,6 +46,7 @@ class Facts:
     churned_30_days: int = 0
     customers_30_days: int = 0
     before: tuple[Facts, ...] = ()  # the two periods before, the later one last
+    lacking: str | None = None  # which rate to the reporting currency nobody said
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: its formula, what it is, and whether it is about customers as a whole."""
+    """A metric: its formula, what it is, and whether it is about customers as a whole.
+
+    `of_money`: whether its parts are amounts, which need rates to be added across currencies.
+    """
 
     name: str
     unit: Unit
@@ -68,6 +72,13 @@ class Metric:
     formula: Callable[[Facts], Value]
     of_customers: bool = False
     needs: frozenset[str] = frozenset()
+    of_money: bool = True
+
+    def value(self, facts: Facts) -> Value:
+        """Return its value, or why there is none."""
+        if facts.lacking and self.of_money and self.unit != "count":
+            return Value(None, reason=facts.lacking)
+        return self.formula(facts)
 
 
 def share(numerator: int, denominator: int, reason: str) -> Value:
@@ -195,15 +206,15 @@ METRICS: Mapping[str, Metric] = {
                _amount(lambda f: f.frame.movements["churn"]), of_customers=True),
         Metric("customer_churn_rate", "fraction",
                "customers at the start who were lost / customers at the start", _churn,
-               of_customers=True, needs=_OUTCOMES),
+               of_customers=True, needs=_OUTCOMES, of_money=False),
         Metric("customer_churn_rate_stripe_30d", "fraction",
                "lost in 30 days / (customers 30 days ago + new ones since), as Stripe has it",
                lambda f: share(f.churned_30_days, f.customers_30_days, NO_CUSTOMERS),
-               of_customers=True, needs=_DAYS),
+               of_customers=True, needs=_DAYS, of_money=False),
         Metric("trial_conversion_rate", "fraction",
                "first trials that ended and were paid for / first trials that ended",
                lambda f: share(f.trials_converted, f.trials_ended, NO_TRIALS),
-               of_customers=True, needs=_TRIALS),
+               of_customers=True, needs=_TRIALS, of_money=False),
         Metric("gross_mrr_churn_rate", "fraction", "(churn + contraction) / MRR at the start",
                _gross_churn),
         Metric("net_mrr_churn_rate", "fraction",

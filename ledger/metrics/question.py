@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from ledger.errors import RequestInvalid, ViewsBehind
 from ledger.metrics.definitions import chosen_series
 from ledger.moments import Moment
+from ledger.money import is_currency
 from ledger.periods import INTERVALS, Interval, first_of, months_later, next_of
 from ledger.projections import Numbers
 from ledger.projections.numbers.series import Series
@@ -66,6 +67,12 @@ class Question:
     position: int
     is_present: bool
     filters: Mapping[str, str] = field(default_factory=dict)
+    convert_to: str | None = None
+
+    @property
+    def reporting_currency(self) -> str | None:
+        """The one currency amounts are told in: what was asked for, or what the set says."""
+        return self.convert_to or self.series.definitions.reporting.currency
 
     @property
     def zone(self) -> ZoneInfo:
@@ -131,6 +138,7 @@ def question(
     definitions: str | None = None,
     moment: Moment | None = None,
     filters: Mapping[str, str] | None = None,
+    convert_to: str | None = None,
 ) -> Question:
     """Return the question that is meant; raise RequestInvalid naming what cannot be meant.
 
@@ -140,6 +148,10 @@ def question(
     if interval not in INTERVALS:
         raise RequestInvalid(f"`interval` is one of {', '.join(INTERVALS)}, not {interval!r}.")
     chosen: Interval = interval
+    if convert_to is not None and not is_currency(convert_to):
+        raise RequestInvalid(
+            f"`convert_to` is a currency as Stripe spells it (usd), not {convert_to!r}."
+        )
     moment = moment or Moment()
     seen = numbers_position(connection)
     position = seen if moment.known_at is None else moment.known_at
@@ -161,7 +173,7 @@ def question(
     if "cohort" in known:
         known["cohort"] = str(period_of(known["cohort"], "cohort")[0])
     periods = tuple(_between(first, last, chosen))
-    return Question(series, periods, chosen, until, position, position == seen, known)
+    return Question(series, periods, chosen, until, position, position == seen, known, convert_to)
 
 
 def numbers_position(connection: Connection) -> int:

@@ -35,6 +35,7 @@ def told_question(asked: Question) -> dict[str, Any]:
         "as_of": int(asked.until.timestamp()),
         "position": asked.position,
         "filters": dict(asked.filters),
+        "convert_to": asked.reporting_currency,
     }
 
 
@@ -78,6 +79,7 @@ def told_frame(asked: Question, frame: Frame) -> dict[str, Any]:
         "currency": frame.currency,
         "mrr_start": frame.start_minor,
         **{kind: signs.get(kind, 1) * frame.amounts[kind] for kind in KINDS},
+        "fx": frame.fx_minor,
         "mrr_end": frame.end_minor,
         "customers_start": frame.customers_start,
         "customers_end": frame.customers_end,

@@ -28,7 +28,10 @@ _encode = msgspec.json.Encoder().encode
 _WANTED = """
 SELECT DISTINCT key FROM catalogue_uses AS u
 WHERE NOT EXISTS (SELECT FROM catalogue_terms AS t WHERE t.key = u.key)
-    AND NOT EXISTS (SELECT FROM events AS e WHERE e.data ->> 'delivery_key' = %s || u.key)
+    AND NOT EXISTS (
+        SELECT FROM events AS e
+        WHERE e.data ->> 'delivery_key' = %s || u.key AND e.stripe_event_id IS NULL
+    )
 ORDER BY key LIMIT %s
 """
 

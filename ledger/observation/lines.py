@@ -23,7 +23,10 @@ _encode = msgspec.json.Encoder().encode
 _WANTED = """
 SELECT n.document, n.customer_id FROM journal_notes AS n
 WHERE n.content ->> 'all_lines' = 'false'
-    AND NOT EXISTS (SELECT FROM events AS e WHERE e.data ->> 'delivery_key' = %s || n.document)
+    AND NOT EXISTS (
+        SELECT FROM events AS e
+        WHERE e.data ->> 'delivery_key' = %s || n.document AND e.stripe_event_id IS NULL
+    )
 ORDER BY n.document LIMIT %s
 """
 

@@ -26,6 +26,7 @@ from ledger.projections.numbers.entries import (
     write_learnt,
     write_outcomes,
 )
+from ledger.projections.numbers.exchange import keep_rates
 from ledger.projections.numbers.series import Series, series_until, write_series
 from ledger.projections.numbers.shelf import BOOKS, DISCOUNTED, PAID_TYPES, open_books
 from ledger.projections.projection import LAST_KEY, Connection, Derivation, Projection
@@ -44,13 +45,13 @@ class Numbers(Projection):
     """What the business is worth a month, why that changed, and what became of its customers."""
 
     name = "numbers"
-    version = 1
+    version = 2
     package = __name__
     tables = (
         "mrr_series", "mrr_entries", "mrr_days", "mrr_price_days", "mrr_price_months",
         "mrr_cohort_months", "level_entries", "level_days", "mrr_periods", "mrr_outcomes", "losses",
         "trials",
-        "catalogue_terms", "catalogue_uses",
+        "catalogue_terms", "catalogue_uses", "exchange_rates",
     )  # fmt: skip
     loaded = ()
     follows = Crm
@@ -60,6 +61,7 @@ class Numbers(Projection):
         after, until = events[0].position - 1, events[-1].position
         series = series_until(connection, after)
         write_series(connection, series)
+        keep_rates(connection, events)
         if touched := self._touched(connection, events):
             recorded = {event.position: event.recorded_at for event in events}
             self._enter(connection, series, sorted(touched), recorded)

@@ -12,6 +12,7 @@ from ledger.projections.numbers.entries import (
     write_learnt,
     write_outcomes,
 )
+from ledger.projections.numbers.exchange import load_rates
 from ledger.projections.numbers.series import Series, series_until, write_series
 from ledger.projections.numbers.shelf import BOOKS, Opened, open_books
 from ledger.projections.projection import Connection, Derivation
@@ -39,6 +40,7 @@ def derive_between(until: int) -> Sequence[Derivation]:
     def terms(connection: Connection, _low: str, _high: str) -> None:
         write_series(connection, series_until(connection, until))
         catalogue.load(connection, until)
+        load_rates(connection, until)
 
     def books(connection: Connection, low: str, high: str) -> None:
         ids = customers_between(connection, low, high)

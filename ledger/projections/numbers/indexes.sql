@@ -49,3 +49,7 @@ CREATE INDEX trials_customer ON trials (customer_id);
 ALTER TABLE catalogue_terms ADD PRIMARY KEY (key);
 
 ALTER TABLE catalogue_uses ADD PRIMARY KEY (key, customer_id);
+
+CREATE INDEX exchange_rates_quote ON exchange_rates (quote, day);
+
+CREATE INDEX exchange_rates_base ON exchange_rates (base, day);

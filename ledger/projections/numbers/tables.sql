@@ -174,3 +174,12 @@ CREATE TABLE catalogue_uses (
     key text COLLATE "C" NOT NULL,
     customer_id text COLLATE "C" NOT NULL
 );
+
+-- What one unit of `base` is worth in units of `quote` on a day; of several, the last told counts.
+CREATE TABLE exchange_rates (
+    base text COLLATE "C" NOT NULL,
+    quote text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    rate numeric NOT NULL,
+    position bigint NOT NULL
+);
