@@ -120,6 +120,47 @@ def test_tax_is_told_by_rate(shell: Shell, books: Bookkeeper) -> None:
     assert (told["rate"], told["name"], told["tax"]) == ("txr_vat", "VAT", 341)
 
 
+def test_cash_is_told_by_where_it_went(shell: Shell, books: Bookkeeper) -> None:
+    refund = {
+        "id": "re_1", "object": "refund", "charge": "ch_1", "amount": 441, "currency": "usd",
+        "created": JAN + 90, "status": "succeeded",
+    }  # fmt: skip
+    books.told(event("refund.created", refund, at=JAN + 90))
+    (told,) = rows(shell, "cash", "--from", "2024-01", "--to", "2024-01")
+
+    assert (told["captured"], told["refunded"], told["net"]) == (3_441, 441, 3_000)
+    balances = books.balances()
+    assert balances["stripe_unobserved"] == told["captured"] - told["refunded"]
+
+
+def test_what_sells_best_is_told_first_with_its_name(shell: Shell, books: Bookkeeper) -> None:
+    dear = {"price_details": {"price": "price_dear", "product": "prod_dear"}}
+    books.told(
+        event("product.created", {"id": "prod_dear", "object": "product", "name": "Dear"}),
+        finalized(bill(line(12_300, id="il_dear", pricing=dear), name="in_4")),
+    )
+    usd = [row for row in rows(shell, "best_selling", "--from", "2024-01") if
+           row["currency"] == "usd"]  # fmt: skip
+
+    assert [(row["name"], row["invoices"], row["sold"]) for row in usd] == [
+        ("Dear", 1, 12_300), (None, 2, 4_100),
+    ]  # fmt: skip
+    assert usd[0]["share"] == 0.75
+
+
+def test_loyal_customers_are_those_who_still_pay_the_longest_first(
+    shell: Shell, books: Bookkeeper
+) -> None:
+    newer = bill(line(500, id="il_n"), name="in_5", customer="cus_b")
+    books.told(begun("2024-01-20", sub("b", (price(500), 1))), finalized(newer),
+               paid(newer, at("2024-01-20")))  # fmt: skip
+    told = rows(shell, "loyal_customers")
+
+    assert [(row["customer"], row["since"], row["paid"], row["mrr"]) for row in told] == [
+        ("cus_a", "2024-01-01", 3_441, 3_100), ("cus_b", "2024-01-20", 500, 500),
+    ]  # fmt: skip
+
+
 # --- closing --------------------------------------------------------------------------------------
 
 

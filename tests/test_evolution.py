@@ -27,13 +27,14 @@ from ledger.log import Log, NewEvent, RecordedEvent
 from ledger.log.evolution import VERSION, upcast, version_of
 from ledger.log.log import prepare
 from ledger.log.recorder import LedgerMapper, LedgerRecorder
+from ledger.metrics.categories import categorize
 from ledger.metrics.definitions import add_definitions, adopt_definitions
 from ledger.metrics.exchange import import_rates
 from ledger.observation import note_terms, observe_balance, observe_lines
 from ledger.projections.definitions import shipped
 from tests.facts import T0, charge, customer, event, invoice, project, record
 from tests.journal import bill, finalized, line, moved
-from tests.numbers import begun, price, sub
+from tests.numbers import at, begun, ended, price, sub
 
 APPROVED = Path(__file__).parent / "approved"
 OURS = [fact for fact in FACTS if fact.stripe_type is None]
@@ -69,6 +70,10 @@ def recorded(ledger: Ledger) -> dict[str, RecordedEvent]:
     adopt_definitions(ledger, "stripe", actor="tests")
     note_terms(ledger, "coupon", "HALF", {"object": "coupon", "id": "HALF", "percent_off": 50.0})
     observe_invoice_and_fee(ledger)
+    gone = sub("b", (price(1_000), 1))
+    record(ledger, begun("2025-11-01", gone), ended(at("2025-11-20"), gone))
+    project(ledger)
+    categorize(ledger, gone["id"], "price", actor="tests")
     with NamedTemporaryFile("w", suffix=".csv") as file:
         file.write("date,from,to,rate\n2025-12-31,eur,usd,1.17\n")
         file.flush()

@@ -28,8 +28,8 @@ from ledger.projections.journal.notes import (
     Returned,
     Sale,
     Voided,
-    split,
 )
+from ledger.projections.journal.shares import split
 from ledger.simulator import Simulator
 from tests.conftest import new_ledger
 from tests.facts import Json, customer, event, project

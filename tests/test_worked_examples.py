@@ -339,16 +339,16 @@ ELSEWHERE = {
     "M08": "an anti-example: history rebuilt backwards from the present and clipped at 0",
     "M11": "invoice-derived with an expiry of 45 days; MRR here follows subscriptions",
     "M12": "overlapping invoice periods; MRR here follows subscriptions, not invoices",
-    "R06": "daily_sum: to come with the other churn variants",
-    "R09": "a rolling window over cancellations: to come with stripe_30d",
-    "R14": "exchange rates: to come with the reporting currency",
-    "U01": "recovery: to come with failed payments",
-    "U02": "recovery: to come with failed payments",
+    "R06": "daily_sum: in test_recovery, the day's figures being derived",
+    "R09": "over those there at the window's start; stripe_30d adds those who came since",
+    "R14": "exchange rates: in test_exchange, as rates at the months' ends",
+    "U01": "recovery: in test_recovery, to scale",
+    "U02": "recovery: in test_recovery, to scale",
     "U03": "a dunning schedule, no metric",
     "U04": "a dunning schedule, no metric",
-    "U05": "recovery: to come with failed payments",
+    "U05": "recovery: in test_recovery",
     "U06": "a measurement of one account, no rule",
-    "U07": "trial conversion: to come",
+    "U07": "a formula only: trial conversion is in test_numbers",
 }
 
 

@@ -17,10 +17,12 @@ from ledger.metrics import telling
 from ledger.metrics.answers import DIMENSIONS, Answer, answer, metric_named, reported_frames
 from ledger.metrics.cohorts import cohorts
 from ledger.metrics.frames import KINDS
-from ledger.metrics.losses import FEEDBACK, NOT_TOLD, lost_customers, reasons
+from ledger.metrics.losses import FEEDBACK, NOT_TOLD, by_category, lost_customers, reasons
 from ledger.metrics.metrics import METRICS
 from ledger.metrics.movements import movements
 from ledger.metrics.question import Question, question
+from ledger.metrics.recovery import WINDOW_DAYS, recovery
+from ledger.metrics.statuses import statuses
 from ledger.moments import moment_of
 from ledger.periods import INTERVALS
 
@@ -60,11 +62,24 @@ class MovementsQuery(MetricQuery):
     starting_after = fields.String(validate=validate.Length(min=1, max=300))
 
 
+class ReasonsQuery(MetricQuery):
+    """Churn reasons in Stripe's words, or in categories of one's own."""
+
+    by = fields.String(validate=validate.OneOf(("feedback", "category")), load_default="feedback")
+
+
 class LostQuery(MetricQuery):
     """Lost customers, maybe of one reason only."""
 
     feedback = fields.String(validate=validate.OneOf((*FEEDBACK, NOT_TOLD)))
     limit = fields.Integer(load_default=100, validate=validate.Range(min=1, max=1000))
+
+
+class RecoveryQuery(MetricQuery):
+    """Failed payments, and within how many days they are to be recovered."""
+
+    window_days = fields.Integer(load_default=WINDOW_DAYS)
+    first_invoices = fields.Boolean(load_default=False)
 
 
 def routes(blueprint: Blueprint) -> None:
@@ -73,6 +88,8 @@ def routes(blueprint: Blueprint) -> None:
     blueprint.get("/metrics/cohorts")(show_cohorts)
     blueprint.get("/metrics/churn_reasons")(show_churn_reasons)
     blueprint.get("/metrics/churn_reasons/customers")(list_lost_customers)
+    blueprint.get("/metrics/recovery")(show_recovery)
+    blueprint.get("/metrics/statuses")(show_statuses)
     blueprint.get("/metrics/mrr/movements")(show_movements)
     blueprint.get("/metrics/<name>")(show_metric)
     blueprint.get("/metrics/<name>/explain")(explain_metric)
@@ -156,13 +173,43 @@ def show_cohorts() -> Response:
 
 def show_churn_reasons() -> Response:
     """Return why customers left: Stripe's feedback, how many, which share, what MRR they paid."""
-    asked_for = query(MetricQuery())
+    asked_for = query(ReasonsQuery())
+    by = asked_for.pop("by")
     with reading() as caller:
         asked = _asked(caller, asked_for)
         return jsonify(
             object="churn_reasons",
             **telling.told_question(asked),
-            data=[one.told() for one in reasons(caller.connection, asked)],
+            data=by_category(caller.connection, asked)
+            if by == "category"
+            else [one.told() for one in reasons(caller.connection, asked)],
+        )
+
+
+def show_recovery() -> Response:
+    """Return what failed to be collected, and what of it was recovered, by when it failed."""
+    asked_for = query(RecoveryQuery())
+    days, firsts = asked_for.pop("window_days"), asked_for.pop("first_invoices")
+    with reading() as caller:
+        asked = _asked(caller, asked_for)
+        found = recovery(caller.connection, asked, window_days=days, firsts=firsts)
+        return jsonify(
+            object="recovery",
+            **telling.told_question(asked),
+            window_days=days,
+            data=[one.told(asked) for one in found],
+        )
+
+
+def show_statuses() -> Response:
+    """Return how customers stood at the end of each period, and which share that was."""
+    asked_for = query(MetricQuery())
+    with reading() as caller:
+        asked = _asked(caller, asked_for)
+        return jsonify(
+            object="statuses",
+            **telling.told_question(asked),
+            data=[one.told(asked) for one in statuses(caller.connection, asked)],
         )
 
 

@@ -29,6 +29,7 @@ DEFINITIONS_STREAM = "definitions"  # of definition sets that were added and ado
 BALANCE_STREAM = "balance"  # of balance transactions that we fetched
 LINES_STREAM = "lines"  # of invoices' lines that we fetched
 RATES_STREAM = "rates"  # of exchange rates that were imported
+CATEGORIES_STREAM = "churn_categories"  # of reasons to leave that somebody categorized
 PERIODS_STREAM = "periods"  # of months that were closed
 OURS = "_ledger"  # the member of a recorded body that we added: set_aside, flags, conflicts_with
 

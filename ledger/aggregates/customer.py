@@ -334,6 +334,12 @@ class Customer:
         TOPIC = "Customer.CreditNoteVoided"
         stripe_type = "credit_note.voided"
 
+    class ChurnReasonCategorized(CustomerFact):
+        """Ours: somebody decided in which category the reason of a customer's leaving belongs."""
+
+        TOPIC = "Customer.ChurnReasonCategorized"
+        has_state = False
+
     class CustomerErased(CustomerFact):
         """Ours: what is personal about this customer can no longer be read by anybody."""
 

@@ -9,6 +9,7 @@ import psycopg
 
 from ledger.cli import (
     books,
+    categorize,
     definitions,
     demo,
     doctor,
@@ -49,6 +50,7 @@ for command in (
     *definitions.COMMANDS,
     *books.COMMANDS,
     *imports.COMMANDS,
+    *categorize.COMMANDS,
     *tokens.COMMANDS,
     *ledgers.COMMANDS,
     *keys.COMMANDS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from ledger.accounting.export import (
     write_quickbooks,
     write_xero,
 )
-from ledger.cli.context import Context, json_option, say_json
+from ledger.cli.context import Context, json_option, say_json, this_user
 from ledger.cli.events import known_at_option
 from ledger.cli.shown import Report
 from ledger.errors import RequestInvalid
@@ -72,6 +71,23 @@ def _tax(books: Books, asked: Question) -> Report:
     return Report(reports.tax(books, asked.periods), columns, ("tax",))
 
 
+def _cash(books: Books, asked: Question) -> Report:
+    amounts = ("captured", "paid_outside", "refunded", "disputed", "fees", "to_bank", "net")
+    return Report(reports.cash(books, asked.periods), ("period", "currency", *amounts), amounts)
+
+
+def _best_selling(books: Books, asked: Question) -> Report:
+    rows = reports.best_selling(books, asked.periods[0].start, asked.periods[-1].end)
+    columns = ("product", "name", "currency", "customers", "invoices", "sold", "share")
+    return Report(rows, columns, ("sold",))
+
+
+def _loyal(books: Books, asked: Question) -> Report:
+    rows = reports.loyal_customers(books, _until(books, asked), asked.series.number)
+    columns = ("customer", "currency", "since", "months", "invoices", "paid", "mrr")
+    return Report(rows, columns, ("paid", "mrr"))
+
+
 def _late(books: Books, asked: Question) -> Report:
     rows = reports.late(books, asked.periods[0].start, asked.periods[-1].end)
     columns = ("period", "position", "recorded_at", "valid_at", "source", "reason", "account",
@@ -86,6 +102,9 @@ BOOK_REPORTS: dict[str, Callable[[Books, Question], Report]] = {
     "receivables": _ageing,
     "open_invoices": _open_invoices,
     "tax": _tax,
+    "cash": _cash,
+    "best_selling": _best_selling,
+    "loyal_customers": _loyal,
     "late": _late,
 }
 
@@ -106,7 +125,7 @@ def close(
     is closed already stays as it is.
     """
     with context.ledger(writes=True) as ledger:
-        closing, is_new = close_month(ledger, month, actor=actor or getpass.getuser())
+        closing, is_new = close_month(ledger, month, actor=actor or this_user())
         events = write_month(ledger, closing, evidence) if evidence else None
     if as_json:
         say_json({"position": closing.position, "closed_now": is_new, **closing.data})

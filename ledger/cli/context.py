@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,6 +88,14 @@ class IdType(click.ParamType[str]):
 
 
 ID = IdType()
+
+
+def this_user() -> str:
+    """Return whom this process runs for; in a container they may have a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def say_json(value: Any) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from typing import Any
 
 import click
 import msgspec
 
-from ledger.cli.context import Context, json_option, say_json, say_table
+from ledger.cli.context import Context, json_option, say_json, say_table, this_user
 from ledger.errors import RequestInvalid
 from ledger.metrics.definitions import add_definitions, adopt_definitions, changed
 from ledger.metrics.telling import told_series
@@ -68,7 +66,7 @@ def add(
         raise RequestInvalid("A changed set needs a name of its own: --as NAME.")
     chosen = changed(shipped(name), dict(map(_choice, changes)), own_name)
     with context.ledger(writes=True) as ledger:
-        add_definitions(ledger, chosen, calculation=calculation, actor=_actor())
+        add_definitions(ledger, chosen, calculation=calculation, actor=this_user())
     click.echo(f"{chosen.name} ({chosen.hash}) is added; its numbers follow when it is projected.")
 
 
@@ -78,19 +76,11 @@ def add(
 def adopt(context: Context, name: str) -> None:
     """Let a set's numbers (NAME, or NAME/CALCULATION) be those that are told from now on."""
     with context.ledger(writes=True) as ledger:
-        chosen = adopt_definitions(ledger, name, actor=_actor())
+        chosen = adopt_definitions(ledger, name, actor=this_user())
     click.echo(
         f"{chosen.label} is adopted. `ledger report restatement --from OLD --to {chosen.label}`"
         " shows the bridge."
     )
-
-
-def _actor() -> str:
-    """Return whom this process runs for; in a container they may have a number only."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _choice(text: str) -> tuple[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 
 import click
 
-from ledger.cli.context import Context
+from ledger.cli.context import Context, this_user
 from ledger.metrics.exchange import import_rates
 
 
@@ -27,7 +26,7 @@ def rates(context: Context, file: Path, actor: str | None) -> None:
     last one counts; numbers as known before it stay as they were.
     """
     with context.ledger(writes=True) as ledger:
-        count, is_new = import_rates(ledger, file, actor=actor or getpass.getuser())
+        count, is_new = import_rates(ledger, file, actor=actor or this_user())
     click.echo(f"{count} rates imported." if is_new else "These rates are in the log already.")
 
 

@@ -20,11 +20,13 @@ from ledger.metrics import telling
 from ledger.metrics.answers import DIMENSIONS, answer, metric_named, reported_frames
 from ledger.metrics.cohorts import cohorts
 from ledger.metrics.frames import KINDS
-from ledger.metrics.losses import lost_customers, reasons
+from ledger.metrics.losses import by_category, lost_customers, reasons
 from ledger.metrics.metrics import METRICS, Unit
 from ledger.metrics.movements import movements
 from ledger.metrics.question import Question, question
+from ledger.metrics.recovery import recovery
 from ledger.metrics.restatement import between_definitions, between_positions
+from ledger.metrics.statuses import statuses
 from ledger.moments import Moment, moment_of
 from ledger.money import written
 from ledger.periods import INTERVALS
@@ -74,13 +76,21 @@ def report(
     form: str,
     output: Path | None,
 ) -> None:
-    """Print a report: a metric, movements, changes, cohorts, churn_reasons, lost_customers or
-    restatement; of the journal trial_balance, deferred_revenue, earned, receivables, open_invoices,
-    tax or late (what was learnt of closed months after that).
+    """Print a report: a metric (`ledger report list` says which there are), or one of these.
+
+    \b
+    movements, changes, restatement   how MRR went, one by one, between two sets or moments
+    cohorts, statuses, recovery       what became of customers and of failed payments
+    churn_reasons, churn_categories, lost_customers
+                                      why customers left, and who
+    best_selling, loyal_customers     what sells, and who stays
+    trial_balance, deferred_revenue, earned, cash, receivables, open_invoices, tax
+                                      the journal
+    late                              what was learnt of closed months after that
 
     `movements` sums up by period, `changes` tells them one by one with their events. For
     `restatement`, --from and --to name two definition sets; with --known-at alone it bridges what
-    was known then to what is known now. `ledger report list` says which metrics there are.
+    was known then to what is known now.
     """
     if name == "list":
         say_table([{"name": m.name, "unit": m.unit, "what": m.what} for m in METRICS.values()],
@@ -181,6 +191,11 @@ def _reasons(connection: Connection, asked: Question) -> Report:
     return Report(rows, ["feedback", "kind", "currency", "count", "share", "lost_mrr"])
 
 
+def _categories(connection: Connection, asked: Question) -> Report:
+    columns = ["category", "currency", "count", "share", "lost_mrr"]
+    return Report(by_category(connection, asked), columns)
+
+
 def _lost(connection: Connection, asked: Question) -> Report:
     rows = [
         {
@@ -195,6 +210,7 @@ def _lost(connection: Connection, asked: Question) -> Report:
         "customer",
         "feedback",
         "kind",
+        "category",
         "currency",
         "lost_mrr",
         "subscription",
@@ -203,12 +219,35 @@ def _lost(connection: Connection, asked: Question) -> Report:
     return Report(rows, columns)
 
 
+def _recovery(connection: Connection, asked: Question) -> Report:
+    rows = []
+    for one in recovery(connection, asked):
+        told = one.told(asked)
+        for rate in ("failure_rate", "recovery_rate", "matured_recovery_rate"):
+            value = told.pop(rate)
+            told[rate] = f"{value['value']:.1%}" if value["value"] is not None else None
+            told[f"{rate}_of"] = value["denominator"]
+        rows.append(told)
+    columns = ["period", "currency", "attempts", "failed", "failure_rate", "failed_amount",
+               "recovered", "recovered_amount", "recovery_rate", "in_progress", "matured",
+               "matured_recovered", "matured_recovery_rate", "median_days"]  # fmt: skip
+    return Report(rows, columns, ("failed_amount", "recovered_amount"))
+
+
+def _statuses(connection: Connection, asked: Question) -> Report:
+    rows = [one.told(asked) for one in statuses(connection, asked)]
+    return Report(rows, ["period", "status", "customers", "share"])
+
+
 _REPORTS: dict[str, Callable[[Connection, Question], Report]] = {
     "movements": _movements,
     "changes": _changes,
     "cohorts": _cohorts,
     "churn_reasons": _reasons,
+    "churn_categories": _categories,
     "lost_customers": _lost,
+    "recovery": _recovery,
+    "statuses": _statuses,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from ledger.metrics.levels import MEASURES, levels
 from ledger.metrics.metrics import METRICS, Facts, Metric, Value
 from ledger.metrics.outcomes import Outcome, outcomes
 from ledger.metrics.question import FILTERS, OF_ITEMS, Period, Question
-from ledger.metrics.rates import ended_trials, thirty_days
+from ledger.metrics.rates import daily_sums, ended_trials, thirty_days
 from ledger.periods import first_of
 from ledger.projections.projection import Connection
 
@@ -83,13 +84,15 @@ def facts_of(
     beside = levels(connection, asked, by) if "levels" in needs else {}
     for currency, group in beside.keys() - told.keys():
         told[currency, group] = [Frame(period, currency) for period in asked.periods]
-    more: dict[tuple[Period, str], dict[str, int]] = {}
+    more: Mapping[tuple[Period, str], Mapping[str, Any]] = {}
     if "trials" in needs:
         more = ended_trials(connection, asked)
         for currency in {currency for _, currency in more}:
             told.setdefault((currency, ""), [Frame(one, currency) for one in asked.periods])
     if "days" in needs:
         more = thirty_days(connection, asked)
+    if "each_day" in needs:
+        more = daily_sums(connection, asked)
     found = {
         key: [_facts(frame, became, beside.get(key, {}), more) for frame in of_key]
         for key, of_key in told.items()
@@ -115,11 +118,12 @@ def _facts(
     frame: Frame,
     became: dict[tuple[Period, str], Outcome],
     beside: dict[tuple[Period, str], int],
-    more: dict[tuple[Period, str], dict[str, int]],
+    more: Mapping[tuple[Period, str], Mapping[str, Any]],
 ) -> Facts:
     outcome = became.get((frame.period, frame.currency), Outcome())
-    amounts: dict[str, Any] = more.get((frame.period, frame.currency), {}) | {
-        f"{measure}_minor": beside.get((frame.period, measure), 0) for measure in MEASURES
+    amounts: dict[str, Any] = {
+        **more.get((frame.period, frame.currency), {}),
+        **{f"{measure}_minor": beside.get((frame.period, measure), 0) for measure in MEASURES},
     }
     return Facts(frame, outcome.lost, outcome.shrunk_minor, outcome.change_minor, **amounts)
 

@@ -30,6 +30,7 @@ class Facts:
     `lost`, `shrunk_minor` and `change_minor` are of those who were customers at the start
     (`outcomes`). `at_risk_minor` and the like are at the end. `churned_30_days` were lost in the
     thirty days before the end, `customers_30_days` there at their start or new in them.
+    `daily_churn`: the sum of each day's own rate.
     """
 
     frame: Frame
@@ -45,6 +46,7 @@ class Facts:
     trials_converted: int = 0
     churned_30_days: int = 0
     customers_30_days: int = 0
+    daily_churn: Fraction | None = None
     before: tuple[Facts, ...] = ()  # the two periods before, the later one last
     lacking: str | None = None  # which rate to the reporting currency nobody said
 
@@ -164,8 +166,8 @@ def _of_kind(kind: str, sign: int = 1) -> Callable[[Facts], Value]:
     return lambda facts: Value(sign * facts.frame.amounts[kind])
 
 
-_OUTCOMES, _LEVELS, _BEFORE, _TRIALS, _DAYS = (
-    frozenset({one}) for one in ("outcomes", "levels", "before", "trials", "days")
+_OUTCOMES, _LEVELS, _BEFORE, _TRIALS, _DAYS, _EACH_DAY = (
+    frozenset({one}) for one in ("outcomes", "levels", "before", "trials", "days", "each_day")
 )
 
 METRICS: Mapping[str, Metric] = {
@@ -211,6 +213,11 @@ METRICS: Mapping[str, Metric] = {
                "lost in 30 days / (customers 30 days ago + new ones since), as Stripe has it",
                lambda f: share(f.churned_30_days, f.customers_30_days, NO_CUSTOMERS),
                of_customers=True, needs=_DAYS, of_money=False),
+        Metric("customer_churn_rate_daily_sum", "fraction",
+               "sum over the days of lost on it / customers at its start, as ChartMogul has it",
+               lambda f: Value(f.daily_churn, reason=None if f.daily_churn is not None
+                               else NO_CUSTOMERS),
+               of_customers=True, needs=_EACH_DAY, of_money=False),
         Metric("trial_conversion_rate", "fraction",
                "first trials that ended and were paid for / first trials that ended",
                lambda f: share(f.trials_converted, f.trials_ended, NO_TRIALS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from fractions import Fraction
 
 from ledger.metrics.frames import frames
 from ledger.metrics.question import Period, Question
@@ -70,6 +71,29 @@ def thirty_days(
                 "customers_30_days": window[0].customers_start
                 + sum(one.movements["new"] + one.movements["reactivation"] for one in window),
             }
+    return found
+
+
+def daily_sums(
+    connection: Connection, asked: Question
+) -> dict[tuple[Period, str], dict[str, Fraction]]:
+    """Return per period the sum of each day's rate: lost on it / customers at its start.
+
+    Days without customers count nothing; a period of such days only has no sum.
+    https://help.chartmogul.com/hc/en-us/articles/203359061
+    """
+    first, last = asked.periods[0].start, asked.periods[-1].end
+    days = tuple(Period(day, day + timedelta(days=1), "day") for day in _days(first, last))
+    found: dict[tuple[Period, str], dict[str, Fraction]] = {}
+    for (currency, _), told in frames(
+        connection, replace(asked, periods=days, interval="day")
+    ).items():
+        for one in told:
+            if not one.customers_start:
+                continue
+            period = next(p for p in asked.periods if p.start <= one.period.start < p.end)
+            sums = found.setdefault((period, currency), {"daily_churn": Fraction(0)})
+            sums["daily_churn"] += Fraction(one.movements["churn"], one.customers_start)
     return found
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
 
 from ledger.aggregates import Account
 from ledger.aggregates.base import BALANCE_STREAM
 from ledger.log import Log, NewEvent
-from ledger.projections.projection import Connection
 from ledger.stripe_api import StripeApi
 from ledger.stripe_objects.fields import Node, nested, reference, text, whole
 
@@ -58,7 +58,7 @@ def observe_balance(ledger: Ledger, api: StripeApi) -> int:
     return found
 
 
-def _begin(connection: Connection) -> int | None:
+def _begin(connection: psycopg.Connection[tuple[Any, ...]]) -> int | None:
     row = connection.execute(_LAST, [BALANCE_STREAM]).fetchone()
     if row is None:
         row = connection.execute(_FIRST).fetchone()

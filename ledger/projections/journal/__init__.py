@@ -15,7 +15,7 @@ from ledger.aggregates import Account
 from ledger.aggregates.base import PERIODS_STREAM
 from ledger.log import Log, RecordedEvent
 from ledger.projections.journal.entries import Closings, keep_notes, learnt, write
-from ledger.projections.journal.notes import told_by
+from ledger.projections.journal.reading import told_by
 from ledger.projections.projection import Connection, Derivation, Projection
 
 DOCUMENTS = 2_000  # whose notes are read at once

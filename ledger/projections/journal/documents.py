@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ledger.projections.journal.accounts import Account, tax_account
+from ledger.projections.journal.accounts import UNTOLD_RATE, Account, tax_account
 from ledger.projections.journal.invoices import invoice
 from ledger.projections.journal.notes import (
     Arrived,
@@ -118,7 +118,7 @@ def session(made: Statement, notes: Sequence[Note]) -> None:
     net = first.amount - first.tax
     amounts: dict[str, int] = {
         Account.CLEARING_PAYMENTS: first.amount,
-        tax_account("unknown"): -first.tax,
+        tax_account(UNTOLD_RATE): -first.tax,
         Account.DEFERRED_REVENUE: -net,
     }
     made.post(first.at, "sold", first.currency, amounts)

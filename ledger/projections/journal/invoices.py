@@ -23,10 +23,9 @@ from ledger.projections.journal.notes import (
     Paid,
     Sale,
     Voided,
-    fitted,
-    split,
 )
 from ledger.projections.journal.postings import Posting, Schedule, Statement, of_kind
+from ledger.projections.journal.shares import fitted, split
 
 
 def invoice(made: Statement, notes: Sequence[Note]) -> None:

@@ -18,6 +18,8 @@ from ledger.projections.crm import Crm
 from ledger.projections.crm.facts import NOT_PROJECTED
 from ledger.projections.numbers import catalogue
 from ledger.projections.numbers.bulk import customers_between, derive_between, enter_all
+from ledger.projections.numbers.categories import keep_categories
+from ledger.projections.numbers.collections import make_collections, touched_invoices
 from ledger.projections.numbers.entries import (
     add_outcomes,
     forget_outcomes,
@@ -51,7 +53,7 @@ class Numbers(Projection):
         "mrr_series", "mrr_entries", "mrr_days", "mrr_price_days", "mrr_price_months",
         "mrr_cohort_months", "level_entries", "level_days", "mrr_periods", "mrr_outcomes", "losses",
         "trials",
-        "catalogue_terms", "catalogue_uses", "exchange_rates",
+        "catalogue_terms", "catalogue_uses", "exchange_rates", "churn_categories", "collections",
     )  # fmt: skip
     loaded = ()
     follows = Crm
@@ -62,6 +64,9 @@ class Numbers(Projection):
         series = series_until(connection, after)
         write_series(connection, series)
         keep_rates(connection, events)
+        keep_categories(connection, events)
+        if invoices := touched_invoices(connection, events):
+            make_collections(connection, invoices)
         if touched := self._touched(connection, events):
             recorded = {event.position: event.recorded_at for event in events}
             self._enter(connection, series, sorted(touched), recorded)

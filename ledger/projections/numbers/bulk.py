@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ledger.projections.numbers import catalogue
+from ledger.projections.numbers.categories import load_categories
+from ledger.projections.numbers.collections import make_between
 from ledger.projections.numbers.entries import (
     sum_up,
     sum_up_outcomes,
@@ -27,6 +29,12 @@ SELECT customer_id FROM (
     ) AS known
 ) AS numbered WHERE number %% %(every)s = 0 ORDER BY customer_id
 """
+_EVERY_INVOICE = """
+SELECT object_id FROM (
+    SELECT object_id, row_number() OVER (ORDER BY object_id) AS number
+    FROM objects WHERE kind = 'invoice'
+) AS numbered WHERE number %% %(every)s = 0 ORDER BY object_id
+"""
 _BETWEEN = """
 SELECT DISTINCT customer_id FROM objects
 WHERE customer_id > %(low)s AND customer_id <= %(high)s AND kind IN ('subscription', 'discount')
@@ -41,6 +49,7 @@ def derive_between(until: int) -> Sequence[Derivation]:
         write_series(connection, series_until(connection, until))
         catalogue.load(connection, until)
         load_rates(connection, until)
+        load_categories(connection, until)
 
     def books(connection: Connection, low: str, high: str) -> None:
         ids = customers_between(connection, low, high)
@@ -55,6 +64,7 @@ def derive_between(until: int) -> Sequence[Derivation]:
         Derivation("terms", _NO_BOUNDS, terms),
         Derivation("books", _EVERY_CUSTOMER, books),
         Derivation("sums", _NO_BOUNDS, sums),
+        Derivation("collections", _EVERY_INVOICE, make_between),
     )
 
 

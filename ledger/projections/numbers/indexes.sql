@@ -53,3 +53,11 @@ ALTER TABLE catalogue_uses ADD PRIMARY KEY (key, customer_id);
 CREATE INDEX exchange_rates_quote ON exchange_rates (quote, day);
 
 CREATE INDEX exchange_rates_base ON exchange_rates (base, day);
+
+ALTER TABLE collections ADD PRIMARY KEY (invoice_id);
+
+CREATE INDEX collections_attempted ON collections (attempted_at);
+
+CREATE INDEX collections_failed ON collections (failed_at) WHERE failed_at IS NOT NULL;
+
+ALTER TABLE churn_categories ADD PRIMARY KEY (subscription_id, position);

@@ -183,3 +183,28 @@ CREATE TABLE exchange_rates (
     rate numeric NOT NULL,
     position bigint NOT NULL
 );
+
+-- How each invoice was collected of which Stripe tried to collect something, as known now.
+-- `recovered_by`: where it failed and was paid after all. Amounts in minor units.
+CREATE TABLE collections (
+    invoice_id text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C",
+    subscription_id text COLLATE "C",
+    currency text NOT NULL,
+    amount_minor numeric NOT NULL,
+    billing_reason text,
+    attempted_at timestamptz NOT NULL,
+    failed_at timestamptz,
+    failures integer NOT NULL,
+    decline_code text,
+    paid_at timestamptz,
+    recovered_by text,
+    closed_at timestamptz
+);
+
+-- In which category of one's own the end of a subscription belongs; what was said last counts.
+CREATE TABLE churn_categories (
+    subscription_id text COLLATE "C" NOT NULL,
+    category text NOT NULL,
+    position bigint NOT NULL
+);
