@@ -16,8 +16,11 @@ from typing import Any
 import pytest
 
 from ledger.application import Ledger
+from ledger.clock import FixedClock, utc
+from ledger.observation import observe_balance
 from ledger.settings import Settings
-from tests.facts import customer, event
+from ledger.simulator import NEWEST, believable_business
+from tests.facts import customer, event, project
 from tests.journal import (
     JAN,
     Bookkeeper,
@@ -30,6 +33,8 @@ from tests.journal import (
     tax,
 )
 from tests.numbers import at, begun, price, sub
+from tests.simulation import listed
+from tests.simulation_journal import journal_faults
 from tests.test_cli import Shell
 
 MARCH = datetime(2024, 3, 1, tzinfo=UTC)
@@ -374,3 +379,29 @@ def test_an_account_that_is_not_mapped_is_named(shell: Shell, tmp_path: Path) ->
     assert "--accounts FILE" in shell("export", "xero").err
     file.write_text("[accounts\n")
     assert "cannot be read as TOML" in shell("export", "xero", "--accounts", str(file)).err
+
+
+# --- the made-up business -------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_the_books_of_the_demo_are_accepted_and_are_its_cash_to_the_unit(
+    settings: Settings, ledger: Ledger, tmp_path: Path
+) -> None:
+    business = believable_business(1, start=at("2024-01-01", 0), endpoint_versions=[NEWEST])
+    simulator = business.simulator
+    ledger.clock = FixedClock(utc(business.end_of_story + 3_600))
+    for event_ in business.story():
+        ledger.intake.receive(event_.bodies[NEWEST])
+    project(ledger)
+    with listed(simulator) as there:
+        while observe_balance(ledger, there.api):
+            project(ledger)
+
+    assert journal_faults(ledger, simulator) == []
+    file = tmp_path / "demo.beancount"
+    said = Shell(settings, ledger.name)("export", "beancount", "--output", str(file))
+    assert said.code == 0, said.err
+    done = bean_check(file)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(file.read_text()) > 1_000_000
