@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from ledger.application import Ledger
+from ledger.application import Ledger, change_settings
 from ledger.settings import Settings
+from ledger.simulator import Simulator
 from tests.facts import Json, event
 from tests.numbers import Numbers, at, begun, ended, price, sub, updated
+from tests.simulation import listed
 from tests.test_cli import Shell
 from tests.test_crm import Ask, Tell, asking, telling
 
@@ -242,3 +244,20 @@ def test_what_a_command_cannot_do_is_one_clear_line(
     assert said.code == 1
     assert told in said.err
     assert said.err.count("\n") == 1
+
+
+def test_a_set_takes_zone_and_currency_from_the_stripe_account(
+    settings: Settings, ledger: Ledger
+) -> None:
+    shell = Shell(settings, ledger.name)
+    change_settings(ledger, {"api_key": "sk_test_zone"})
+    with listed(Simulator(1, start=at("2024-01-01"))) as there:
+        environ = {"STRIPE_API_KEY": "sk_test_zone", "STRIPE_API_BASE": there.base}
+        add = ("definitions", "add", "adopted", "--from-account")
+        assert "needs a name" in shell(*add, **environ).err
+        said = shell(*add, "--as", "ours", **environ)
+
+    assert said.code == 0, said.err
+    (_, ours) = shell("definitions", "list", "--json").json
+    assert (ours["name"], ours["zone"]) == ("ours", "Asia/Makassar")
+    assert shell("definitions", "show", "ours").json["reporting"]["currency"] == "usd"

@@ -7,7 +7,9 @@ from typing import Any
 import click
 import msgspec
 
+from ledger.application import Ledger
 from ledger.cli.context import Context, json_option, say_json, say_table, this_user
+from ledger.completeness import api_of
 from ledger.errors import RequestInvalid
 from ledger.metrics.definitions import add_definitions, adopt_definitions, changed
 from ledger.metrics.telling import told_series
@@ -55,17 +57,23 @@ def show_definitions(context: Context, name: str) -> None:
     "--set", "changes", multiple=True, metavar="CHOICE=VALUE",
     help="Change a choice, as discounts.profile=net or reporting.zone=Asia/Jakarta.",
 )  # fmt: skip
+@click.option(
+    "--from-account",
+    is_flag=True,
+    help="Take zone and currency from the Stripe account (STRIPE_API_KEY).",
+)
 @click.option("--calculation", type=click.IntRange(1), help="Of the code; the newest if not told.")
 @click.pass_obj
 def add(
     context: Context, name: str, own_name: str | None, changes: tuple[str, ...],
-    calculation: int | None,
+    from_account: bool, calculation: int | None,
 ) -> None:  # fmt: skip
     """Put a set beside those there are: its numbers are made for all of the past."""
-    if changes and not own_name:
+    if (changes or from_account) and not own_name:
         raise RequestInvalid("A changed set needs a name of its own: --as NAME.")
-    chosen = changed(shipped(name), dict(map(_choice, changes)), own_name)
     with context.ledger(writes=True) as ledger:
+        choices = _of_account(ledger) if from_account else {}
+        chosen = changed(shipped(name), {**choices, **dict(map(_choice, changes))}, own_name)
         add_definitions(ledger, chosen, calculation=calculation, actor=this_user())
     click.echo(f"{chosen.name} ({chosen.hash}) is added; its numbers follow when it is projected.")
 
@@ -81,6 +89,12 @@ def adopt(context: Context, name: str) -> None:
         f"{chosen.label} is adopted. `ledger report restatement --from OLD --to {chosen.label}`"
         " shows the bridge."
     )
+
+
+def _of_account(ledger: Ledger) -> dict[str, Any]:
+    zone, currency = api_of(ledger).reporting()
+    told = {"reporting.zone": zone, "reporting.currency": currency}
+    return {choice: value for choice, value in told.items() if value is not None}
 
 
 def _choice(text: str) -> tuple[str, Any]:

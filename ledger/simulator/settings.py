@@ -21,6 +21,7 @@ class AccountSettings:
     api_version: str = NEWEST
     country: str = "US"
     display_name: str = "Warung Digital"
+    timezone: str = "Asia/Makassar"
     retry_after_days: tuple[int, ...] = (3, 5, 7, 7)
     final_action: FinalAction = "cancel"
     invoice_final_action: Literal["open", "uncollectible"] = "open"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from ledger.errors import LedgerError
-from ledger.stripe_objects.fields import LAST_SECOND
+from ledger.stripe_objects.fields import LAST_SECOND, text
 
 PAGE = 100
 TIMEOUT_SECONDS = 10
@@ -63,6 +63,14 @@ class StripeApi:
         except StripeRefused:
             return None
         return found if isinstance(found, str) else None
+
+    def reporting(self) -> tuple[str | None, str | None]:
+        """Return the account's time zone (IANA) and default currency, each if it tells them.
+
+        Raises StripeUnavailable, StripeRefused.
+        """
+        found = self._get("/v1/account")
+        return text(found, "settings", "dashboard", "timezone"), text(found, "default_currency")
 
     def coupon(self, coupon: str) -> dict[str, Any]:
         """Return a coupon with the products it is limited to.

@@ -85,7 +85,12 @@ class Legacy:
             "details_submitted": True,
             "email": "owner@example.test",
             "payouts_enabled": True,
-            "settings": {"dashboard": {"display_name": settings.display_name}},
+            "settings": {
+                "dashboard": {
+                    "display_name": settings.display_name,
+                    "timezone": settings.timezone,
+                }
+            },
             "type": "standard",
         }
 
