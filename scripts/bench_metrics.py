@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,10 +27,12 @@ from ledger.log import Log
 from ledger.log.log import prepare
 from ledger.metrics.answers import answer
 from ledger.metrics.cohorts import cohorts
+from ledger.metrics.exchange import import_rates
 from ledger.metrics.frames import frames
-from ledger.metrics.losses import reasons
+from ledger.metrics.losses import by_category, reasons
 from ledger.metrics.movements import movements
 from ledger.metrics.question import Question, question
+from ledger.metrics.statuses import statuses
 from ledger.moments import Moment
 from ledger.projections import PROJECTIONS
 from ledger.projections.rebuild import Rebuild
@@ -157,11 +159,28 @@ def prepare_ledger(settings: Settings, subscriptions: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             written = fill(settings, subscriptions, Path(folder))
         say(f"filled with {written:,} events in {time.monotonic() - started:.0f} s")
+        import_rates(ledger, rates(settings.home), actor="bench")
         for projection in PROJECTIONS:
             started = time.monotonic()
             Rebuild(settings, ledger, projection, WORKERS).run()
             seconds = time.monotonic() - started
             say(f"{projection.name} in {seconds:.0f} s, {written / seconds:,.0f} events/s")
+
+
+def rates(folder: Path) -> Path:
+    """Write a rate to dollars for every weekday of every currency; return the file."""
+    file = folder / "rates.csv"
+    chance = Random(1)  # noqa: S311 — made-up rates
+    first = datetime.fromtimestamp(START, UTC).date()
+    days = [first + timedelta(days=number) for number in range(DAYS + 20)]
+    lines = [
+        f"{day},{currency},usd,{about * chance.uniform(0.9, 1.1):.8f}"
+        for day in days
+        if day.weekday() < 5
+        for currency, about in (("eur", 1.1), ("idr", 0.000065))
+    ]
+    file.write_text("\n".join(["date,from,to,rate", *lines]) + "\n")
+    return file
 
 
 Ask = Callable[[Any], object]
@@ -187,6 +206,7 @@ def questions(connection: Any) -> dict[str, Ask]:
         "mrr of one price": metric("mrr", filters={"price": "price_usd100000000000000"}, **year),
         "mrr of one cohort": metric("mrr", filters={"cohort": "2024-03"}, **year),
         "mrr known at half the log": metric("mrr", known_at=last // 2, **year),
+        "mrr in one currency": metric("mrr", convert_to="usd", **year),
         "arpa": metric("arpa", **year),
         "movements": lambda c: frames(c, asked(**year)),
         "customer churn": metric("customer_churn_rate", **year),
@@ -197,6 +217,8 @@ def questions(connection: Any) -> dict[str, Ask]:
         "at risk": metric("at_risk_mrr", **year),
         "committed": metric("committed_mrr", **year),
         "cohorts of a year": lambda c: cohorts(c, asked(**year)),
+        "statuses": lambda c: statuses(c, asked(**year)),
+        "churn by category": lambda c: by_category(c, asked(**year)),
         "churn reasons": lambda c: reasons(c, asked(**year)),
         "explained: a month's movements": lambda c: movements(
             c, asked(start="2025-06", end="2025-06"), limit=100
