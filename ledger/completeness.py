@@ -89,7 +89,7 @@ def compare(
         start = min(start, since or start)  # never leaving out what was not compared yet
         found = Comparison(max(start, now - KEPT_BY_STRIPE), now)
         try:
-            _require_own_account(ledger, api)
+            require_own_account(ledger, api)
             _compare(ledger, connection, api, found, progress)
             if not found.listed:
                 _require_nothing_between(_held(connection, found.since), found.since, now - OVERLAP)
@@ -149,7 +149,8 @@ def _compare(
         progress("comparing", (now - oldest).total_seconds(), (now - since).total_seconds())
 
 
-def _require_own_account(ledger: Ledger, api: StripeApi) -> None:
+def require_own_account(ledger: Ledger, api: StripeApi) -> None:
+    """Raise AccountMismatch if the key is of another account than the ledger's."""
     own = ledger.settings.stripe_account
     if own and (account := api.account()) not in (None, own):
         raise AccountMismatch(
@@ -279,8 +280,9 @@ def api_of(ledger: Ledger) -> StripeApi:
     key = ledger.settings.api_key
     if key is None:
         raise SettingsInvalid(
-            "No key for Stripe's API is set, so nothing can be compared with its list. Set"
-            " STRIPE_API_KEY to a restricted key that may read events, coupons and prices."
+            "No key for Stripe's API is set, so nothing can be fetched from it. Set"
+            " STRIPE_API_KEY to a restricted key that may read events,"
+            " coupons, prices, invoices and balance transactions."
         )
     return StripeApi(key, ledger.settings.api_base)
 

@@ -15,12 +15,22 @@ from typing import Any
 
 import pytest
 
+from ledger.aggregates import Account
+from ledger.aggregates.base import PERIODS_STREAM
 from ledger.application import Ledger
 from ledger.clock import FixedClock, utc
+from ledger.errors import VersionConflict
+from ledger.log import Log, NewEvent
+from ledger.log.seals import seal
+from ledger.metrics.definitions import add_definitions, adopt_definitions
+from ledger.metrics.definitions import changed as changed_set
 from ledger.observation import observe_balance
+from ledger.projections import Journal
+from ledger.projections.definitions import shipped
+from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
 from ledger.simulator import NEWEST, believable_business
-from tests.facts import customer, event, project
+from tests.facts import customer, event, project, record
 from tests.journal import (
     JAN,
     Bookkeeper,
@@ -114,15 +124,18 @@ def test_what_is_owed_is_aged_by_the_day_it_was_due(shell: Shell) -> None:
     (one,) = [
         row for row in rows(shell, "open_invoices", "--to", "2024-02") if row["currency"] == "usd"
     ]
-    assert (one["invoice"], one["due"], one["overdue_days"]) == ("in_2", "2024-01-15", 46)
+    assert (one["invoice"], one["due"], one["overdue_days"]) == ("in_2", "2024-01-15", 45)
 
 
 def test_tax_is_told_by_rate(shell: Shell, books: Bookkeeper) -> None:
-    rate = {"id": "txr_vat", "object": "tax_rate", "display_name": "VAT", "percentage": 11.0}
+    rate = {"id": "txr_vat", "object": "tax_rate", "display_name": "VAT", "percentage": 11.0,
+            "country": "ID", "jurisdiction": "ID"}  # fmt: skip
     books.told(event("tax_rate.created", rate))
     (told,) = rows(shell, "tax", "--from", "2024-01", "--to", "2024-01")
 
-    assert (told["rate"], told["name"], told["tax"]) == ("txr_vat", "VAT", 341)
+    assert (told["rate"], told["name"], told["country"], told["tax"]) == (
+        "txr_vat", "VAT", "ID", 341,
+    )  # fmt: skip
 
 
 def test_cash_is_told_by_where_it_went(shell: Shell, books: Bookkeeper) -> None:
@@ -192,8 +205,84 @@ def test_a_closed_month_stays_as_it_was_and_what_comes_late_is_booked_after_it(
     told = rows(shell, "late", "--from", "2024-01", "--to", "2024-01")
     assert {(row["source"], row["account"], row["amount"]) for row in told} == {
         ("in_late", "Assets:Receivable", 620), ("in_late", "Liabilities:DeferredRevenue", -620),
+        ("in_late", "Liabilities:DeferredRevenue", 620), ("in_late", "Income:Revenue", -620),
     }  # fmt: skip
     assert shell("close", "2024-01", "--json").json["closed_now"] is False
+
+
+def closed_until(books: Bookkeeper, position: int, **more: Any) -> None:
+    """Record that January was closed, as of an earlier position than the log has."""
+    data = {
+        "type": "period.closed", "period": "2024-01", "starts_at": "2024-01-01T00:00:00+00:00",
+        "ends_at": "2024-02-01T00:00:00+00:00", "closed_until": position, **more,
+    }  # fmt: skip
+    closing = NewEvent(
+        PERIODS_STREAM, Account.PeriodClosed.TOPIC, books.ledger.clock.now(),
+        json.dumps(data).encode(), version=1,
+    )  # fmt: skip
+    with books.ledger.pool.connection() as connection:
+        Log(connection).append([closing])
+
+
+@pytest.mark.parametrize("batch_events", [1, 1000])
+def test_what_is_recorded_while_a_month_is_being_closed_is_booked_after_it(
+    shell: Shell, books: Bookkeeper, batch_events: int
+) -> None:
+    position = rows(shell, "trial_balance", "--to", "2024-01")
+    with books.ledger.pool.connection() as connection:
+        last = Log(connection).last_position()
+    record(books.ledger, finalized(bill(line(620, id="il_late"), name="in_late")))
+    closed_until(books, last)
+    project(books.ledger, batch_events)
+
+    assert rows(shell, "trial_balance", "--to", "2024-01") == position
+    assert books.balances(MARCH)["receivable"] == 1_620
+    done = Rebuild(shell.settings, books.ledger, Journal, workers=0).run(swap=False)
+    assert done.differences == []
+
+
+def test_two_that_close_at_once_do_not_both_close(shell: Shell, books: Bookkeeper) -> None:
+    with books.ledger.pool.connection() as connection:
+        last = Log(connection).last_position()
+    closed_until(books, last)  # the other one, unseen yet by the journal
+    with books.ledger.pool.connection() as connection:
+        late = NewEvent(
+            PERIODS_STREAM, Account.PeriodClosed.TOPIC, books.ledger.clock.now(), b"{}", version=1
+        )
+        with pytest.raises(VersionConflict):
+            Log(connection).append([late])
+    assert shell("close", "2024-01", "--json").json["closed_now"] is False
+
+
+def test_facts_of_before_the_first_closed_month_and_earned_revenue_are_late_too(
+    shell: Shell, books: Bookkeeper
+) -> None:
+    shell("close", "2024-01")
+    books.told()
+    december = at("2023-12-01", 0)
+    old = bill(line(310, december, JAN), name="in_old", moments={"finalized_at": december})
+    books.told(finalized(old))
+    told = rows(shell, "late", "--from", "2024-01", "--to", "2024-01")
+
+    assert ("in_old", "Income:Revenue", -310) in {
+        (row["source"], row["account"], row["amount"]) for row in told
+    }
+
+
+def test_another_zone_leaves_closed_months_as_they_were(shell: Shell, books: Bookkeeper) -> None:
+    edge = bill(line(310, id="il_e"), name="in_e", moments={"finalized_at": at("2024-02-01", 3)})
+    books.told(finalized(edge))
+    shell("close", "2024-01")
+    books.told()
+    before = rows(shell, "trial_balance", "--to", "2024-01")
+    chosen = changed_set(shipped("adopted"), {"reporting.zone": "America/New_York"}, "ny")
+    add_definitions(books.ledger, chosen, actor="tests")
+    adopt_definitions(books.ledger, "ny", actor="tests")
+    books.told()
+
+    assert rows(shell, "trial_balance", "--to", "2024-01") == before
+    february = shell("close", "2024-02", "--json").json
+    assert february["starts_at"] == "2024-02-01T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -279,6 +368,7 @@ def changed(evidence: Path, name: str, old: str, new: str) -> Path:
         ("events.jsonl", '\\"total\\": 3441', '\\"total\\": 3442', "not what was sealed"),
         ("earned.csv", ",3100,", ",3200,", "earned by another rule"),
         ("opening.csv", "balance", "balance\nAssets:Bank,usd,1", "ends at 1"),
+        ("entries.csv", "in_2", "in_3", "not the table that was recorded"),
     ],
 )
 def test_evidence_that_was_tampered_with_proves_nothing(
@@ -288,6 +378,33 @@ def test_evidence_that_was_tampered_with_proves_nothing(
 
     assert done.returncode == 1
     assert said in done.stderr
+
+
+def test_evidence_bears_names_with_line_separators(
+    shell: Shell, books: Bookkeeper, tmp_path: Path
+) -> None:
+    odd = price(700, nickname="a\u2028b\u0085c")
+    invoice = bill(line(700, id="il_o", price=odd), name="in_o")
+    books.told(finalized(invoice))
+    file = tmp_path / "odd.zip"
+    shell("close", "2024-01", "--evidence", str(file))
+
+    assert check(file).returncode == 0
+
+
+def test_seals_from_before_the_closing_prove_what_they_cover(
+    shell: Shell, books: Bookkeeper, tmp_path: Path
+) -> None:
+    with books.ledger.pool.connection() as connection:
+        seal(connection)
+    seals, file = tmp_path / "seals.jsonl", tmp_path / "month.zip"
+    assert shell("verify", "--export", str(seals)).code == 0
+    shell("close", "2024-01", "--evidence", str(file))
+    done = check(file, str(seals))
+
+    assert (done.returncode, "1 are newer" in done.stdout) == (0, True), done.stdout
+    none = check(file, str(file))
+    assert (none.returncode, "no file of seals" in none.stderr) == (1, True)
 
 
 def test_evidence_of_another_log_is_not_among_the_seals_kept(evidence: Path) -> None:
@@ -366,6 +483,40 @@ def test_xero_takes_one_currency(shell: Shell, accounts: Path) -> None:
     lines = list(csv.DictReader(StringIO(said.out)))
     assert sum(round(float(one["*Amount"]) * 100) for one in lines) == 0
     assert lines[0]["*Date"] == "01/01/2024"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (("export", "xero", "--currency", "zzz"), "Nothing was booked in zzz"),
+        (("export", "quickbooks", "--from", "2025-12", "--to", "2024-10"), "is not before the end"),
+    ],
+)
+def test_an_export_of_nothing_says_why(
+    shell: Shell, accounts: Path, call: tuple[str, ...], said: str
+) -> None:
+    done = shell(*call, "--accounts", str(accounts))
+
+    assert (done.code, said in done.err) == (1, True), done.err
+
+
+def test_reports_of_the_books_say_what_they_cannot_tell(shell: Shell) -> None:
+    assert "cannot be filtered by country" in shell("report", "receivables", "--country", "DE").err
+    assert "no --by" in shell("report", "tax", "--convert-to", "usd").err
+    (only,) = {row["currency"] for row in rows(shell, "receivables", "--currency", "idr")}
+    assert only == "idr"
+
+
+def test_what_is_not_over_ties_as_well(shell: Shell, books: Bookkeeper) -> None:
+    when = ("--as-of", "2024-01-16T12:00:00Z")
+    (rolled,) = rows(shell, "deferred_revenue", "--from", "2024-01", "--to", "2024-01", *when,
+                     "--currency", "usd")  # fmt: skip
+    balances = {
+        row["account"]: row["balance"]
+        for row in rows(shell, "trial_balance", "--to", "2024-01", *when, "--currency", "usd")
+    }
+    assert rolled["end"] == -balances["Liabilities:DeferredRevenue"]
+    assert rolled["earned"] == -balances["Income:Revenue"]
 
 
 def test_an_account_that_is_not_mapped_is_named(shell: Shell, tmp_path: Path) -> None:

@@ -183,6 +183,34 @@ def test_a_vendors_example_of_rates(rated: Rated) -> None:
     assert frames[1].fx_minor == -50_000
 
 
+def test_the_last_import_counts_even_if_it_says_what_was_said_before(rated: Rated) -> None:
+    rated.numbers.told(begun("2024-01-31", sub("a", (EUR, 1))))
+    for rate in ("1.1", "1.2", "1.1"):
+        rated.rates(f"2024-01-31,eur,usd,{rate}")
+
+    assert [one.exact for one in rated.values("mrr", "2024-01", "2024-01")] == [1_100]
+
+
+def test_churn_summed_by_day_is_of_all_customers_together(rated: Rated) -> None:
+    rated.numbers.told(
+        *(begun("2024-01-02", sub(f"e{n}", (EUR, 1))) for n in range(4)),
+        *(begun("2024-01-02", sub(f"u{n}", (USD, 1))) for n in range(6)),
+        ended(at("2024-02-10"), sub("e0", (EUR, 1))),
+    )
+    name = "customer_churn_rate_daily_sum"
+    assert [str(one.exact) for one in rated.values(name, "2024-02", "2024-02")] == ["1/10"]
+
+
+def test_only_answers_in_one_currency_say_so(rated: Rated, client: Client) -> None:
+    rated.numbers.told(begun("2024-01-31", sub("a", (EUR, 1))))
+    rated.rates("2024-01-31,eur,usd,1.1")
+    ask = asking(client, rated.numbers.ledger, "read")
+    span = {"from": "2024-01", "to": "2024-01", "convert_to": "usd"}
+
+    assert ask("metrics/mrr", **span).json["convert_to"] == "usd"  # type: ignore[index]
+    assert "convert_to" not in ask("metrics/cohorts", **span).json  # type: ignore[operator]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_with_any_rates_movements_and_fx_lead_from_one_end_to_the_other(
@@ -211,6 +239,7 @@ def test_with_any_rates_movements_and_fx_lead_from_one_end_to_the_other(
         ("date,from,to,rate\n2024-02-03,eur,usd,1\n2024-02-03,eur,usd,2\n", "another rate"),
         ("date,from,to,rate\n2024-02-03,eur,usd\n", "a number above 0"),
         ("date,from,to,rate\n2024-02-03,eur,usd,NaN\n", "a number above 0"),
+        ("date,from,to,rate\n2024-02-03,eur,usd,1e200000\n", "a number above 0"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_said_line_by_line_and_nothing_is_imported(

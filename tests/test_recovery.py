@@ -15,6 +15,8 @@ from ledger.metrics.losses import by_category, lost_customers
 from ledger.metrics.question import question
 from ledger.metrics.recovery import Recovery, recovery
 from ledger.metrics.statuses import statuses
+from ledger.projections import Numbers as NumbersProjection
+from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
 from tests.facts import Json, charge, event, invoice, payment_intent, project
 from tests.numbers import NOW, Numbers, at, begun, ended, price, sub, updated
@@ -149,7 +151,7 @@ def test_a_recovery_says_by_what(numbers: Numbers, more: Json, by: str) -> None:
 def test_what_was_paid_outside_stripe_is_recovered_outside(numbers: Numbers) -> None:
     moments = {"finalized_at": at("2024-03-01"), "paid_at": at("2024-03-04"), "voided_at": None}
     done = bill("a", status_transitions=moments, payment_intent=None) | {
-        "status": "paid", "amount_paid": 1_000,
+        "status": "paid", "amount_paid": 0, "paid_out_of_band": True,
     }  # fmt: skip
     numbers.told(
         event("invoice.payment_failed", bill("a", attempt_count=1), at=at("2024-03-01")),
@@ -158,6 +160,61 @@ def test_what_was_paid_outside_stripe_is_recovered_outside(numbers: Numbers) -> 
     (told,) = asked(numbers, "2024-03")
 
     assert told.by == {"outside": 1}
+
+
+def test_what_failed_by_card_and_was_paid_outside_is_recovered_outside(numbers: Numbers) -> None:
+    moments = {"finalized_at": at("2024-03-01"), "paid_at": at("2024-03-04"), "voided_at": None}
+    done = bill("a", status_transitions=moments) | {
+        "status": "paid", "amount_paid": 1_000, "amount_remaining": 0,
+        "amount_paid_off_stripe": 1_000,
+    }  # fmt: skip
+    canceled = payment_intent("pi_a", of="cus_a", status="canceled", currency="usd",
+                              amount=1_000, amount_received=0, invoice="in_a")  # fmt: skip
+    numbers.told(
+        *failed("a", "2024-03-01"),
+        event("invoice.paid", done, at=at("2024-03-04"), request={"id": "req_1"}),
+        event("payment_intent.canceled", canceled, at=at("2024-03-04")),
+    )
+    (told,) = asked(numbers, "2024-03")
+    assert told.by == {"outside": 1}
+
+
+def test_where_payments_were_not_heard_of_the_invoice_tells(numbers: Numbers) -> None:
+    numbers.told(failed("a", "2024-03-01")[-1], paid("a", "2024-03-04")[-1])
+    numbers.told(*(paid(f"p{n}", "2024-03-02")[-1] for n in range(9)))
+    (told,) = asked(numbers, "2024-03")
+
+    assert (told.attempts, told.failed, told.by) == (10, 1, {"retry": 1})
+
+
+def test_what_is_credited_in_full_is_given_up_not_recovered(numbers: Numbers) -> None:
+    moments = {"finalized_at": at("2024-03-01"), "paid_at": at("2024-03-04"), "voided_at": None}
+    done = bill("a", status_transitions=moments) | {
+        "status": "paid", "amount_due": 0, "amount_paid": 0, "amount_remaining": 0,
+    }  # fmt: skip
+    numbers.told(*failed("a", "2024-03-01"), event("invoice.paid", done, at=at("2024-03-04")))
+    (told,) = asked(numbers, "2024-03")
+
+    assert (told.failed, told.failed_minor, told.recovered, told.given_up) == (1, 1_000, 0, 1)
+
+
+def test_amounts_beyond_64_bits_are_told(numbers: Numbers) -> None:
+    huge = bill("a", attempt_count=1) | {"amount_due": 10**19}
+    numbers.told(event("invoice.payment_failed", huge, at=at("2024-03-01")))
+    (told,) = asked(numbers, "2024-03")
+
+    assert told.failed_minor == 10**19
+
+
+def test_a_payment_that_lets_go_of_its_invoice_leaves_the_same_row_live_and_rebuilt(
+    numbers: Numbers, settings: Settings
+) -> None:
+    numbers.told(*failed("a", "2024-03-01"), *paid("a", "2024-03-04"))
+    alone = payment_intent("pi_a", of="cus_a", currency="usd", amount=1_000)
+    numbers.told(event("payment_intent.updated", alone, at=at("2024-03-05")))
+
+    done = Rebuild(settings, numbers.ledger, NumbersProjection, workers=0).run(swap=False)
+    assert done.differences == []
 
 
 def test_first_invoices_count_only_if_they_are_asked_for(numbers: Numbers) -> None:

@@ -121,7 +121,7 @@ def show_metric(name: str) -> Response:
             name=name,
             unit=metric.unit,
             what=metric.what,
-            **telling.told_question(asked),
+            **telling.told_question(asked, converts=True),
             data=[telling.told_answer(asked, metric, one) for one in found],
         )
 
@@ -134,7 +134,7 @@ def show_movements() -> Response:
         found = reported_frames(caller.connection, asked)
         return jsonify(
             object="mrr_movements",
-            **telling.told_question(asked),
+            **telling.told_question(asked, converts=True),
             data=[telling.told_frame(asked, one) for one in found],
         )
 

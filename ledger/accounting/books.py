@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ledger.errors import RequestInvalid, ViewsBehind
 from ledger.moments import Moment
+from ledger.periods import next_of
 from ledger.projections import Journal
 from ledger.projections.journal.accounts import Account
 from ledger.projections.numbers.series import adopted_until
@@ -24,16 +25,20 @@ EARNED = """
 CASE WHEN since >= %(at)s THEN 0
     WHEN ends_at <= %(at)s OR ends_at <= starts_at THEN amount_minor
     WHEN starts_at >= %(at)s THEN 0
-    ELSE round(amount_minor * extract(epoch FROM %(at)s::timestamptz - starts_at)
-        / extract(epoch FROM ends_at - starts_at))
+    ELSE sign(amount_minor) * div(
+        2 * abs(amount_minor) * extract(epoch FROM %(at)s::timestamptz - starts_at)
+            + extract(epoch FROM ends_at - starts_at),
+        2 * extract(epoch FROM ends_at - starts_at)
+    )
 END
 """
+_EDGES = "SELECT period, starts_at, ends_at FROM closings ORDER BY ends_at"
 _ENTERED = """
-SELECT account, currency, sum(amount_minor)::bigint FROM journal_entries
+SELECT account, currency, sum(amount_minor) FROM journal_entries
 WHERE booked_at < %(at)s AND position <= %(position)s GROUP BY 1, 2
 """
 _ALL_EARNED = f"""
-SELECT currency, sum({EARNED})::bigint FROM journal_schedules
+SELECT currency, sum({EARNED}) FROM journal_schedules
 WHERE since < %(at)s AND position <= %(position)s GROUP BY 1
 """  # noqa: S608 — a constant of ours
 
@@ -45,9 +50,12 @@ class Books:
     connection: Connection
     position: int
     zone: ZoneInfo
+    edges: Mapping[date, datetime] = field(default_factory=dict)
 
     def begins(self, day: date) -> datetime:
-        """Return when a day begins."""
+        """Return when a day begins; where a closed month began or ended, that is when."""
+        if day in self.edges:
+            return self.edges[day]
         return datetime.combine(day, time.min, self.zone).astimezone(UTC)
 
     def balances(self, before: datetime) -> Balances:
@@ -55,7 +63,7 @@ class Books:
         bounds = {"at": before, "position": self.position}
         found: dict[tuple[str, str], int] = defaultdict(int)
         for account, currency, amount in self.connection.execute(_ENTERED, bounds).fetchall():
-            found[account, currency] += amount
+            found[account, currency] += int(amount)
         for currency, amount in self.earned(before).items():
             found[Account.DEFERRED_REVENUE, currency] += amount
             found[Account.REVENUE, currency] -= amount
@@ -64,12 +72,6 @@ class Books:
     def earned(self, before: datetime) -> Mapping[str, int]:
         """Return what of deferred revenue is earned before an instant, by currency."""
         return {currency: int(amount) for currency, amount in self.rows(_ALL_EARNED, at=before)}
-
-    def changes(self, start: datetime, end: datetime) -> Balances:
-        """Return what each account changed by in [start, end)."""
-        before, after = self.balances(start), self.balances(end)
-        changed = {key: after.get(key, 0) - before.get(key, 0) for key in sorted({*before, *after})}
-        return {key: amount for key, amount in changed.items() if amount}
 
     def rows(self, query: str, **bounds: Any) -> list[tuple[Any, ...]]:
         """Return what a query on the journal finds, as known at the position."""
@@ -94,7 +96,11 @@ def open_books(connection: Connection, moment: Moment | None = None) -> Books:
     if position > seen:
         raise ViewsBehind(f"The journal is at {seen}, not at {position} yet; try again.")
     zone = adopted_until(connection, position).definitions.zone
-    return Books(connection, position, zone)
+    edges: dict[date, datetime] = {}
+    for period, starts_at, ends_at in connection.execute(_EDGES).fetchall():
+        first = date.fromisoformat(f"{period}-01")
+        edges |= {first: starts_at, next_of(first, "month"): ends_at}
+    return Books(connection, position, zone, edges)
 
 
 def require_balanced(balances: Balances) -> None:

@@ -36,6 +36,9 @@ def check(archive: zipfile.ZipFile, kept: Mapping[int, str] | None) -> Iterator[
     events, blocks = read_events(archive)
     yield from check_events(events, blocks, kept)
     yield from check_closing(period, events)
+    for name, digest in period["tables"].items():
+        if sha256(archive.read(name)).hexdigest() != digest:
+            yield f"{name} is not the table that was recorded when the month was closed"
     yield from check_balances(period, rows(archive, "opening.csv"), entries, earned)
     for row in (*entries, *earned):
         position = int(row["position"])
@@ -54,7 +57,9 @@ def read_events(archive: zipfile.ZipFile) -> tuple[dict[int, Row], list[Row]]:
     """Return the events by position, and the blocks."""
     events: dict[int, Row] = {}
     blocks: list[Row] = []
-    for line in archive.read("events.jsonl").decode().splitlines()[1:]:
+    for line in archive.read("events.jsonl").decode().split("\n")[1:]:
+        if not line:
+            continue
         told = json.loads(line)
         if "event" in told:
             events[told["event"]["position"]] = told["event"]
@@ -84,7 +89,8 @@ def check_events(
         if made.hexdigest() != block["hash"] or len(leaves) != (last - first + 1) * 32:
             yield f"block {block['block']} of the log is not what its hash says"
             continue
-        if kept is not None and kept.get(block["block"]) != block["hash"]:
+        is_kept = kept and block["block"] <= max(kept)
+        if kept and is_kept and kept.get(block["block"]) != block["hash"]:
             yield f"block {block['block']} of the log is not among the seals kept earlier"
         for position in events.keys() & set(range(first, last + 1)):
             covered.add(position)
@@ -156,8 +162,12 @@ RESOLUTION = datetime.resolution
 
 def read_seals(file: Path) -> dict[int, str]:
     """Return the hashes of exported seals, by block."""
-    seals = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-    return {one["block"]: one["hash"] for one in seals if "block" in one}
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+        seals = [json.loads(line) for line in lines if line.strip()]
+        return {one["block"]: one["hash"] for one in seals}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        sys.exit(f"{file} is no file of seals that `ledger verify --export` wrote: {error}")
 
 
 def main() -> None:
@@ -174,9 +184,13 @@ def main() -> None:
         f"{period['period']}: {entries} postings add up, opening balances lead to the closing ones,"
         f" and all {len(events)} events are what {len(blocks)} blocks of the log cover.\n"
     )
-    if kept is None:
+    if not kept:
         sys.stdout.write(
             "Whether these blocks are the log's own, seals kept earlier tell: add their file.\n"
+        )
+    elif newer := sum(block["block"] > max(kept) for block in blocks):
+        sys.stdout.write(
+            f"{len(blocks) - newer} of the blocks are among the seals kept; {newer} are newer.\n"
         )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ledger.accounting.books import Books, open_books, require_balanced
+from ledger.accounting.evidence import month_of
 from ledger.accounting.reports import trial_balance
 from ledger.aggregates import Account
 from ledger.aggregates.base import PERIODS_STREAM
-from ledger.errors import RequestInvalid, ViewsBehind
+from ledger.errors import RequestInvalid, VersionConflict, ViewsBehind
 from ledger.log import Log, NewEvent
 from ledger.log.seals import seal
 from ledger.metrics import telling
@@ -37,6 +38,7 @@ class Closing:
     """A closed month as it was recorded: the event's position and its body."""
 
     position: int
+    version: int
     data: Mapping[str, Any]
 
     @property
@@ -53,7 +55,7 @@ class Closing:
 def closings(connection: Connection) -> list[Closing]:
     """Return the months that were closed, in the order of the log."""
     return [
-        Closing(event.position, event.data)
+        Closing(event.position, event.version, event.data)
         for event in Log(connection).stream(PERIODS_STREAM)
         if event.topic == Account.PeriodClosed.TOPIC
     ]
@@ -65,24 +67,25 @@ def close(ledger: Ledger, month: str, *, actor: str) -> tuple[Closing, bool]:
     Raises RequestInvalid for what is no month, a month that is not over or does not follow the
     last closed one, and ViewsBehind while the journal has not read the whole log.
     """
+    start, end = _month(month)
     with ledger.pool.connection() as connection:
-        start, end = _month(month)
-        for one in closings(connection):
+        known = closings(connection)
+        for one in known:
             if one.period == month:
                 return one, False
         books = open_books(connection)
-        _require_closable(ledger, books, month, start, end)
+        starts_at, ends_at = _bounds(ledger, books, known, month, start, end)
         seal(connection)
         data = {
             "type": "period.closed",
-            "delivery_key": f"closing {month}",
             "period": month,
-            "starts_at": books.begins(start).isoformat(),
-            "ends_at": books.begins(end).isoformat(),
+            "starts_at": starts_at.isoformat(),
+            "ends_at": ends_at.isoformat(),
             "zone": str(books.zone),
             "closed_until": books.position,
             "seal": _seal(connection),
-            **_numbers(ledger, connection, month, books),
+            "tables": month_of(books, starts_at, ends_at).digests,
+            **_numbers(ledger, connection, month, books, ends_at),
             "actor": actor,
         }
         event = NewEvent(
@@ -90,12 +93,15 @@ def close(ledger: Ledger, month: str, *, actor: str) -> tuple[Closing, bool]:
             Account.PeriodClosed.TOPIC,
             ledger.clock.now(),
             _encode(data),
-            delivery_key=f"closing {month}",
+            version=known[-1].version + 1 if known else 1,
         )
-        Log(connection).append([event])
-        found = next(one for one in closings(connection) if one.period == month)
+        try:
+            Log(connection).append([event])
+        except VersionConflict as error:
+            raise RequestInvalid("Somebody else is closing a month just now; try again.") from error
+        found = closings(connection)[-1]
     ledger.announce()
-    return found, found.data == msgspec.json.decode(_encode(data))
+    return found, True
 
 
 def _month(month: str) -> tuple[date, date]:
@@ -105,21 +111,26 @@ def _month(month: str) -> tuple[date, date]:
     return start, end
 
 
-def _require_closable(ledger: Ledger, books: Books, month: str, start: date, end: date) -> None:
-    if books.begins(end) > ledger.clock.now():
-        raise RequestInvalid(f"{month} is not over: it ends at {books.begins(end):%F %T} UTC.")
-    known = closings(books.connection)
+def _bounds(
+    ledger: Ledger, books: Books, known: Sequence[Closing], month: str, start: date, end: date
+) -> tuple[datetime, datetime]:
+    """Return when a month begins and ends; it begins where the last closed one ended."""
+    starts_at, ends_at = books.begins(start), books.begins(end)
     if known:
         following = next_of(_month(known[-1].period)[0], "month")
         if start != following:
             raise RequestInvalid(
                 f"Months are closed one after the other: the next one is {following:%Y-%m}."
             )
+        starts_at = datetime.fromisoformat(known[-1].data["ends_at"])
+    if ends_at > ledger.clock.now():
+        raise RequestInvalid(f"{month} is not over: it ends at {ends_at:%F %T} UTC.")
     last = Log(books.connection).last_position()
     if books.position < last:
         raise ViewsBehind(
             f"The journal is at {books.position} of {last}: let `ledger worker` catch up first."
         )
+    return starts_at, ends_at
 
 
 def _seal(connection: Connection) -> dict[str, Any] | None:
@@ -129,12 +140,12 @@ def _seal(connection: Connection) -> dict[str, Any] | None:
     return {"block": row[0], "last_position": row[1], "hash": row[2].hex()}
 
 
-def _numbers(ledger: Ledger, connection: Connection, month: str, books: Books) -> dict[str, Any]:
+def _numbers(
+    ledger: Ledger, connection: Connection, month: str, books: Books, ends_at: datetime
+) -> dict[str, Any]:
     """Return the month's trial balance, and every metric by the adopted definitions."""
-    _, end = _month(month)
-    balances = books.balances(books.begins(end))
-    require_balanced(balances)
-    moment = Moment(books.begins(end), books.position)
+    require_balanced(books.balances(ends_at))
+    moment = Moment(ends_at, books.position)
     asked = question(
         connection, now=ledger.clock.now(), start=month, end=month, interval="month", moment=moment
     )
@@ -142,7 +153,7 @@ def _numbers(ledger: Ledger, connection: Connection, month: str, books: Books) -
     return {
         "trial_balance": [
             {key: row[key] for key in ("account", "currency", "balance")}
-            for row in trial_balance(books, books.begins(end))
+            for row in trial_balance(books, ends_at)
             if row["account"] != "(sum)"
         ],
         "definitions": {

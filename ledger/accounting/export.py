@@ -21,7 +21,7 @@ from ledger.projections.journal.accounts import Account, name_of
 
 _ENTRIES = """
 SELECT booked_at, position, source, valid_at, currency, reason, customer_id, account,
-    amount_minor::bigint
+    amount_minor
 FROM journal_entries
 WHERE booked_at >= %(start)s AND booked_at < %(end)s AND position <= %(position)s
 ORDER BY booked_at, position, source, valid_at, currency, account
@@ -74,7 +74,7 @@ def _entered(books: Books, start: datetime, end: datetime) -> Iterator[Transacti
                 booked.astimezone(books.zone).date(),
                 found[0][5],
                 currency,
-                [(row[7], row[8]) for row in found],
+                [(row[7], int(row[8])) for row in found],
                 source,
                 position,
                 found[0][6],
@@ -124,7 +124,7 @@ def write_beancount(books: Books, until: date, out: IO[str], title: str) -> int:
 
 
 def _as_beancount(one: Transaction) -> str:
-    lines = [f'\n{one.day} * "{one.reason}"\n']
+    lines = [f'\n{one.day} * "{_quoted(one.reason)}"\n']
     for key, value in (("source", one.source), ("customer", one.customer)):
         if value is not None:
             lines.append(f'  {key}: "{_quoted(value)}"\n')
@@ -208,7 +208,12 @@ def _by_day(books: Books, start: date, end: date, accounts: Mapping[str, str]) -
 
 
 def write_quickbooks(
-    books: Books, start: date, end: date, accounts: Mapping[str, str], out: IO[str]
+    books: Books,
+    start: date,
+    end: date,
+    accounts: Mapping[str, str],
+    currency: str | None,
+    out: IO[str],
 ) -> int:
     """Write one journal entry per day and currency for QuickBooks Online; return how many lines.
 
@@ -224,10 +229,20 @@ def write_quickbooks(
             "Credits": number(-change, one.currency) if change < 0 else None,
             "Description": f"Stripe, {one.day}",
         }
-        for one in _by_day(books, start, end, accounts)
+        for one in _of_currency(list(_by_day(books, start, end, accounts)), currency)
         for account, change in one.amounts.items()
     ]
     return _write(rows, out)
+
+
+def _of_currency(days: Sequence[_Day], currency: str | None) -> list[_Day]:
+    """Return the days of one currency, if one is named; raise RequestInvalid if there are none."""
+    there = sorted({one.currency for one in days})
+    if currency is not None and currency.lower() not in there:
+        raise RequestInvalid(
+            f"Nothing was booked in {currency} then; there is {', '.join(there) or 'nothing'}."
+        )
+    return [one for one in days if currency is None or one.currency == currency.lower()]
 
 
 def write_xero(
@@ -259,8 +274,7 @@ def write_xero(
             "*TaxRate": "Tax Exempt",
             "*Amount": number(change, one.currency),
         }
-        for one in days
-        if currency in (None, one.currency)
+        for one in _of_currency(days, currency)
         for account, change in one.amounts.items()
     ]
     return _write(rows, out)

@@ -3,61 +3,63 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from ledger.accounting.books import EARNED, Books
+from ledger.accounting.books import EARNED, Balances, Books
+from ledger.log import Log
 from ledger.metrics.question import Period
 from ledger.projections.journal.accounts import Account, name_of
+from ledger.stripe_objects.fields import nested
 
 Row = dict[str, Any]
+_TICK = timedelta(microseconds=1)
 AGES = ("not_due", "days_1_30", "days_31_60", "days_61_90", "days_over_90")
 
 _OPEN_INVOICES = """
-SELECT e.document, max(e.customer_id), e.currency, sum(e.amount_minor)::bigint,
-    to_timestamp(min((n.content ->> 'due_at')::bigint))
-FROM journal_entries AS e
-LEFT JOIN LATERAL (
-    SELECT content FROM journal_notes
-    WHERE document = e.document AND content ->> 'told' = 'Sale' LIMIT 1
-) AS n ON true
-WHERE e.account = 'receivable' AND e.booked_at < %(at)s AND e.position <= %(position)s
-GROUP BY e.document, e.currency HAVING sum(e.amount_minor) <> 0
+SELECT o.document, o.customer_id, o.currency, o.owed, (
+    SELECT to_timestamp(min((n.content ->> 'due_at')::bigint)) FROM journal_notes AS n
+    WHERE n.document = o.document AND n.content ->> 'told' = 'Sale'
+)
+FROM (
+    SELECT document, max(customer_id) AS customer_id, currency, sum(amount_minor) AS owed
+    FROM journal_entries
+    WHERE account = 'receivable' AND booked_at < %(at)s AND position <= %(position)s
+    GROUP BY document, currency HAVING sum(amount_minor) <> 0
+) AS o
 ORDER BY 5, 1
 """
-_TAX_RATES = """
-SELECT id, canonical ->> 'name', canonical ->> 'percentage' FROM catalogue WHERE kind = 'tax_rate'
-"""
+_TAX_RATES = "SELECT id, position FROM catalogue WHERE kind = 'tax_rate'"
 _DEFERRED = """
-SELECT currency, sum(amount_minor) FILTER (WHERE reason = 'finalized' OR reason = 'sold')::bigint,
-    sum(amount_minor)::bigint
+SELECT currency, sum(amount_minor) FILTER (WHERE reason = 'finalized' OR reason = 'sold'),
+    sum(amount_minor)
 FROM journal_entries
 WHERE account = 'deferred_revenue' AND booked_at >= %(start)s AND booked_at < %(end)s
     AND position <= %(position)s
 GROUP BY 1
 """
 _BY_PRODUCT = f"""
-SELECT product, price, currency, sum({EARNED})::bigint FROM journal_schedules
+SELECT product, price, currency, sum({EARNED}) FROM journal_schedules
 WHERE since < %(at)s AND position <= %(position)s GROUP BY 1, 2, 3
 """  # noqa: S608 — a constant of ours
 _CASH = """
 SELECT currency,
     coalesce(sum(amount_minor) FILTER (
-        WHERE account = 'stripe_unobserved' AND reason = 'captured'), 0)::bigint,
-    coalesce(sum(amount_minor) FILTER (WHERE account = 'paid_outside'), 0)::bigint,
+        WHERE account = 'stripe_unobserved' AND reason = 'captured'), 0),
+    coalesce(sum(amount_minor) FILTER (WHERE account = 'paid_outside'), 0),
     coalesce(sum(amount_minor) FILTER (
-        WHERE account = 'refunds' AND reason IN ('refunded', 'refund_failed')), 0)::bigint,
-    coalesce(sum(amount_minor) FILTER (WHERE account = 'disputes'), 0)::bigint,
-    coalesce(sum(amount_minor) FILTER (WHERE account = 'fees'), 0)::bigint,
-    coalesce(sum(amount_minor) FILTER (WHERE account = 'bank'), 0)::bigint
+        WHERE account = 'refunds' AND reason IN ('refunded', 'refund_failed')), 0),
+    coalesce(sum(amount_minor) FILTER (WHERE account = 'disputes'), 0),
+    coalesce(sum(amount_minor) FILTER (WHERE account = 'fees'), 0),
+    coalesce(sum(amount_minor) FILTER (WHERE account = 'bank'), 0)
 FROM journal_entries
 WHERE booked_at >= %(start)s AND booked_at < %(end)s AND position <= %(position)s
 GROUP BY 1 ORDER BY 1
 """
 _SOLD = """
 SELECT product, currency, count(DISTINCT customer_id), count(DISTINCT document),
-    sum(amount_minor)::bigint
+    sum(amount_minor)
 FROM journal_schedules
 WHERE since >= %(start)s AND since < %(end)s AND position <= %(position)s
 GROUP BY 1, 2 HAVING sum(amount_minor) <> 0 ORDER BY 2, 5 DESC, 1
@@ -65,7 +67,7 @@ GROUP BY 1, 2 HAVING sum(amount_minor) <> 0 ORDER BY 2, 5 DESC, 1
 _PRODUCTS = "SELECT id, canonical ->> 'name' FROM catalogue WHERE kind = 'product'"
 # Who pays something now, the longest first: since the first payment, what has been paid since.
 _LOYAL = """
-SELECT p.customer_id, p.currency, p.since, p.invoices, p.paid::bigint, m.mrr::bigint
+SELECT p.customer_id, p.currency, p.since, p.invoices, p.paid, m.mrr
 FROM (
     SELECT customer_id, currency, min(valid_at) AS since, count(DISTINCT document) AS invoices,
         -sum(amount_minor) AS paid
@@ -81,15 +83,31 @@ FROM (
 ORDER BY p.since, p.paid DESC, p.customer_id LIMIT %(limit)s
 """
 LOYAL_SHOWN = 100
-_LATE = """
-SELECT c.period, e.position, e.recorded_at, e.valid_at, e.booked_at, e.source, e.reason,
-    e.customer_id, e.account, e.currency, e.amount_minor::bigint
-FROM closings AS c JOIN journal_entries AS e
-    ON e.position > c.closed_until AND e.position <= %(position)s
-    AND e.valid_at >= c.starts_at AND e.valid_at < c.ends_at
-WHERE c.ends_at > %(start)s AND c.starts_at < %(end)s
-ORDER BY e.position, e.source, e.account
-"""
+_LATE = f"""
+WITH closed AS (
+    SELECT period, closed_until, ends_at,
+        lag(ends_at, 1, '-infinity') OVER (ORDER BY ends_at) AS begins,
+        starts_at < %(end)s AND ends_at > %(start)s AS is_asked
+    FROM closings
+), late AS (
+    SELECT c.period, e.position, e.recorded_at, e.valid_at, e.booked_at, e.source, e.reason,
+        e.customer_id, e.account, e.currency, e.amount_minor
+    FROM closed AS c JOIN journal_entries AS e
+        ON e.position > c.closed_until AND e.valid_at >= c.begins AND e.valid_at < c.ends_at
+    WHERE c.is_asked
+    UNION ALL
+    SELECT c.period, s.position, NULL, s.valid_at, s.since, s.source, 'earned', s.customer_id,
+        side.account, s.currency, side.sign * s.earned
+    FROM closed AS c CROSS JOIN LATERAL (
+        SELECT t.*, {EARNED.replace("since", "t.valid_at").replace("%(at)s", "c.ends_at")} AS earned
+        FROM journal_schedules AS t
+        WHERE t.position > c.closed_until AND t.valid_at >= c.begins AND t.valid_at < c.ends_at
+    ) AS s
+    CROSS JOIN (VALUES ('deferred_revenue', 1), ('revenue', -1)) AS side (account, sign)
+    WHERE c.is_asked AND s.earned <> 0
+)
+SELECT * FROM late WHERE position <= %(position)s ORDER BY position, source, account, reason
+"""  # noqa: S608 — a constant of ours
 
 
 def trial_balance(books: Books, before: datetime) -> list[Row]:
@@ -117,22 +135,23 @@ def _balance(account: str, currency: str, amount: int) -> Row:
     }
 
 
-def deferred_revenue(books: Books, periods: Sequence[Period]) -> list[Row]:
+def deferred_revenue(books: Books, periods: Sequence[Period], until: datetime) -> list[Row]:
     """Return how deferred revenue rolls forward: start + invoiced + taken_back - earned = end.
 
     Amounts as people speak of them: positive is owed in service. `taken_back`: credit notes,
     voided invoices and corrections.
     """
     rows: list[Row] = []
-    edges = [*(one.start for one in periods), periods[-1].end]
-    known = [books.balances(books.begins(day)) for day in edges]
-    for period, before, after in zip(periods, known, known[1:], strict=False):
-        bounds = {"start": books.begins(period.start), "end": books.begins(period.end)}
+    key = Account.DEFERRED_REVENUE
+    for period, before, after in _between(books, periods, until):
+        bounds = {
+            "start": books.begins(period.start),
+            "end": min(books.begins(period.end), until),
+        }
         entered = {
             currency: (-int(sold or 0), -int(total))
             for currency, sold, total in books.rows(_DEFERRED, **bounds)
         }
-        key = Account.DEFERRED_REVENUE
         currencies = {currency for account, currency in {*before, *after} if account == key}
         for currency in sorted({*currencies, *entered}):
             start, end = -before.get((key, currency), 0), -after.get((key, currency), 0)
@@ -151,15 +170,12 @@ def deferred_revenue(books: Books, periods: Sequence[Period]) -> list[Row]:
     return rows
 
 
-def earned(books: Books, periods: Sequence[Period]) -> list[Row]:
+def earned(books: Books, periods: Sequence[Period], until: datetime) -> list[Row]:
     """Return revenue earned per period, product and price, in minor units."""
     rows: list[Row] = []
-    edges = [*(one.start for one in periods), periods[-1].end]
-    known = [
-        {tuple(row[:3]): int(row[3]) for row in books.rows(_BY_PRODUCT, at=books.begins(day))}
-        for day in edges
-    ]
-    for period, before, after in zip(periods, known, known[1:], strict=False):
+    before = _earned_before(books, books.begins(periods[0].start))
+    for period in periods:
+        after = _earned_before(books, min(books.begins(period.end), until))
         for key, amount in sorted(after.items(), key=lambda one: tuple(map(str, one[0]))):
             product, price, currency = key
             if change := amount - before.get(key, 0):
@@ -172,12 +188,17 @@ def earned(books: Books, periods: Sequence[Period]) -> list[Row]:
                         "earned": change,
                     }
                 )
+        before = after
     return rows
+
+
+def _earned_before(books: Books, at: datetime) -> dict[tuple[Any, ...], int]:
+    return {tuple(row[:3]): int(row[3]) for row in books.rows(_BY_PRODUCT, at=at)}
 
 
 def open_invoices(books: Books, before: datetime) -> list[Row]:
     """Return what is owed, invoice by invoice, by the day it was due; negative is overpaid."""
-    today = before.astimezone(books.zone).date()
+    today = (before - _TICK).astimezone(books.zone).date()
     rows: list[Row] = []
     for invoice, customer, currency, amount, due in books.rows(_OPEN_INVOICES, at=before):
         day = due.astimezone(books.zone).date() if due else today
@@ -188,7 +209,7 @@ def open_invoices(books: Books, before: datetime) -> list[Row]:
                 "currency": currency,
                 "due": str(day),
                 "overdue_days": max((today - day).days, 0),
-                "owed": amount,
+                "owed": int(amount),
             }
         )
     return rows
@@ -207,30 +228,62 @@ def ageing(books: Books, before: datetime) -> list[Row]:
     ]
 
 
-def tax(books: Books, periods: Sequence[Period]) -> list[Row]:
-    """Return tax invoiced per period and rate, less what was credited or voided (minor units)."""
-    rates = {row[0]: row[1:] for row in books.rows(_TAX_RATES)}
+def tax(books: Books, periods: Sequence[Period], until: datetime) -> list[Row]:
+    """Return tax invoiced per period and rate, less what was credited or voided (minor units).
+
+    Each rate is of one jurisdiction, as Stripe tells it of the rate.
+    """
+    rates = _tax_rates(books)
     rows: list[Row] = []
-    for period in periods:
-        changed = books.changes(books.begins(period.start), books.begins(period.end))
-        for (account, currency), amount in changed.items():
+    for period, before, after in _between(books, periods, until):
+        for account, currency in sorted({*before, *after}):
             head, _, rate = account.partition(":")
-            if head == Account.TAX:
-                name, percentage = rates.get(rate, (None, None))
+            key = account, currency
+            amount = before.get(key, 0) - after.get(key, 0)
+            if head == Account.TAX and amount:
                 rows.append(
                     {
                         "period": period.label,
                         "rate": rate,
-                        "name": name,
-                        "percentage": percentage,
+                        **rates.get(rate, dict.fromkeys(_TOLD_OF_RATES)),
                         "currency": currency,
-                        "tax": -amount,
+                        "tax": amount,
                     }
                 )
     return rows
 
 
-def cash(books: Books, periods: Sequence[Period]) -> list[Row]:
+_TOLD_OF_RATES = ("name", "country", "state", "jurisdiction", "tax_type", "percentage")
+
+
+def _tax_rates(books: Books) -> dict[str, Row]:
+    positions = {position: rate for rate, position in books.rows(_TAX_RATES)}
+    told = Log(books.connection).at(sorted(positions))
+    return {
+        rate: _rate(nested(told[position].data, "data", "object"))
+        for position, rate in positions.items()
+    }
+
+
+def _rate(rate: dict[str, Any]) -> Row:
+    found = {name: rate.get(name) for name in _TOLD_OF_RATES}
+    return {**found, "name": rate.get("display_name")}
+
+
+def _between(
+    books: Books, periods: Sequence[Period], until: datetime
+) -> Iterator[tuple[Period, Balances, Balances]]:
+    """Yield each period with the balances before and after it, none after `until`."""
+    edges = [min(books.begins(one.start), until) for one in periods]
+    edges.append(min(books.begins(periods[-1].end), until))
+    before = books.balances(edges[0])
+    for period, end in zip(periods, edges[1:], strict=True):
+        after = books.balances(end)
+        yield period, before, after
+        before = after
+
+
+def cash(books: Books, periods: Sequence[Period], until: datetime) -> list[Row]:
     """Return the money that moved per period and currency (minor units).
 
     `net`: captured and paid outside, less refunded, disputed and fees; fees that are not observed
@@ -239,8 +292,12 @@ def cash(books: Books, periods: Sequence[Period]) -> list[Row]:
     rows: list[Row] = []
     names = ("captured", "paid_outside", "refunded", "disputed", "fees", "to_bank")
     for period in periods:
-        bounds = {"start": books.begins(period.start), "end": books.begins(period.end)}
-        for currency, *amounts in books.rows(_CASH, **bounds):
+        bounds = {
+            "start": books.begins(period.start),
+            "end": min(books.begins(period.end), until),
+        }
+        for currency, *told in books.rows(_CASH, **bounds):
+            amounts = list(map(int, told))
             if not any(amounts):
                 continue
             captured, outside, refunded, disputed, fees, _ = amounts
@@ -263,7 +320,7 @@ def best_selling(books: Books, start: date, end: date) -> list[Row]:
     found = books.rows(_SOLD, start=books.begins(start), end=books.begins(end))
     totals: dict[str, int] = defaultdict(int)
     for _, currency, _, _, sold in found:
-        totals[currency] += max(sold, 0)
+        totals[currency] += max(int(sold), 0)
     return [
         {
             "product": product,
@@ -271,8 +328,8 @@ def best_selling(books: Books, start: date, end: date) -> list[Row]:
             "currency": currency,
             "customers": customers,
             "invoices": invoices,
-            "sold": sold,
-            "share": round(sold / totals[currency], 6) if totals[currency] else None,
+            "sold": int(sold),
+            "share": round(int(sold) / totals[currency], 6) if totals[currency] else None,
         }
         for product, currency, customers, invoices, sold in found
     ]
@@ -289,8 +346,8 @@ def loyal_customers(
             "since": str(since.astimezone(books.zone).date()),
             "months": int((before - since).days / 30.4375),
             "invoices": invoices,
-            "paid": paid,
-            "mrr": mrr,
+            "paid": int(paid),
+            "mrr": int(mrr),
         }
         for customer, currency, since, invoices, paid, mrr in books.rows(
             _LOYAL, at=before, series=series, limit=limit
@@ -304,5 +361,10 @@ def late(books: Books, start: date, end: date) -> list[Row]:
              "customer", "account", "currency", "amount")  # fmt: skip
     found = books.rows(_LATE, start=books.begins(start), end=books.begins(end))
     return [
-        {**dict(zip(names, row, strict=True)), "account": name_of(row[8])} for row in found
+        {
+            **dict(zip(names, row, strict=True)),
+            "account": name_of(row[8]),
+            "amount": int(row[10]),
+        }
+        for row in found
     ]  # fmt: skip

@@ -47,13 +47,13 @@ def _trial_balance(books: Books, asked: Question) -> Report:
 
 def _deferred(books: Books, asked: Question) -> Report:
     amounts = ("start", "invoiced", "taken_back", "earned", "end")
-    rows = reports.deferred_revenue(books, asked.periods)
+    rows = reports.deferred_revenue(books, asked.periods, _until(books, asked))
     return Report(rows, ("period", "currency", *amounts), amounts)
 
 
 def _earned(books: Books, asked: Question) -> Report:
     columns = ("period", "product", "price", "currency", "earned")
-    return Report(reports.earned(books, asked.periods), columns, ("earned",))
+    return Report(reports.earned(books, asked.periods, _until(books, asked)), columns, ("earned",))
 
 
 def _ageing(books: Books, asked: Question) -> Report:
@@ -67,13 +67,18 @@ def _open_invoices(books: Books, asked: Question) -> Report:
 
 
 def _tax(books: Books, asked: Question) -> Report:
-    columns = ("period", "rate", "name", "percentage", "currency", "tax")
-    return Report(reports.tax(books, asked.periods), columns, ("tax",))
+    told = ("name", "country", "state", "jurisdiction", "percentage")
+    rows = reports.tax(books, asked.periods, _until(books, asked))
+    return Report(rows, ("period", "rate", *told, "currency", "tax"), ("tax",))
 
 
 def _cash(books: Books, asked: Question) -> Report:
     amounts = ("captured", "paid_outside", "refunded", "disputed", "fees", "to_bank", "net")
-    return Report(reports.cash(books, asked.periods), ("period", "currency", *amounts), amounts)
+    return Report(
+        reports.cash(books, asked.periods, _until(books, asked)),
+        ("period", "currency", *amounts),
+        amounts,
+    )
 
 
 def _best_selling(books: Books, asked: Question) -> Report:
@@ -126,7 +131,7 @@ def close(
     """
     with context.ledger(writes=True) as ledger:
         closing, is_new = close_month(ledger, month, actor=actor or this_user())
-        events = write_month(ledger, closing, evidence) if evidence else None
+        events = write_month(ledger, closing.data, closing.position, evidence) if evidence else None
     if as_json:
         say_json({"position": closing.position, "closed_now": is_new, **closing.data})
         return
@@ -154,7 +159,7 @@ FORMATS = ("beancount", "quickbooks", "xero", "accounts")
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="TOML: which of your accounts stands for each of the ledger's.",
 )
-@click.option("--currency", help="For Xero: of which currency (as usd).")
+@click.option("--currency", help="Only this currency (as usd); Xero takes one.")
 @known_at_option
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there.")
 @click.pass_obj
@@ -191,7 +196,9 @@ def export(
                 out.write(accounts_to_fill_in(books))
             elif form == "quickbooks":
                 assert accounts is not None
-                count = write_quickbooks(books, first, until, read_accounts(accounts), out)
+                count = write_quickbooks(
+                    books, first, until, read_accounts(accounts), currency, out
+                )
             else:
                 assert accounts is not None
                 theirs = read_accounts(accounts)
@@ -204,6 +211,8 @@ def _span(books: Books, start: str | None, end: str | None, now: datetime) -> tu
     tomorrow = now.astimezone(books.zone).date() + timedelta(days=1)
     until = min(period_of(end, "to")[1], tomorrow) if end else tomorrow
     first = period_of(start, "from")[0] if start else (first_day(books) or until)
+    if start and first >= until:
+        raise RequestInvalid(f"`--from` {first} is not before the end of `--to`, or in the future.")
     return first, until
 
 

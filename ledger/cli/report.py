@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -117,13 +118,23 @@ def report(
         else:
             asked = ask(start, end, definitions, known_at)
             if name in BOOK_REPORTS:
-                books = open_books(connection, Moment(known_at=asked.position))
-                made = BOOK_REPORTS[name](books, asked)
+                made = _of_books(connection, asked, name, by)
             elif name in _REPORTS:
                 made = _REPORTS[name](connection, asked)
             else:
                 made = _metric(connection, asked, name, by)
     say(name, made, form, output)
+
+
+def _of_books(connection: Connection, asked: Question, name: str, by: str | None) -> Report:
+    """Return a report of the journal, of one currency if one is named."""
+    asked.require_filters(name, {"currency"})
+    if by or asked.convert_to:
+        raise RequestInvalid(f"`{name}` is told per currency and as it is: no --by, --convert-to.")
+    made = BOOK_REPORTS[name](open_books(connection, Moment(known_at=asked.position)), asked)
+    wanted = asked.filters.get("currency")
+    rows = [row for row in made.rows if wanted in (None, row["currency"])]
+    return replace(made, rows=rows)
 
 
 def _metric(connection: Connection, asked: Question, name: str, by: str | None) -> Report:

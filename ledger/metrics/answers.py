@@ -98,7 +98,8 @@ def facts_of(
         for key, of_key in told.items()
     }
     if (to := asked.reporting_currency) is not None:
-        return converted(connection, asked, found, to, by)
+        churn = {key: one["daily_churn"] for key, one in more.items() if "daily_churn" in one}
+        return converted(connection, asked, found, to, churn, by)
     return found
 
 

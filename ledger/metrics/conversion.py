@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
 
-from ledger.metrics.frames import KINDS, Frame, Key, frames
+from ledger.metrics.frames import KINDS, Frame, Key, mrr
 from ledger.metrics.levels import MEASURES
 from ledger.metrics.metrics import Facts, half_up
 from ledger.metrics.question import Period, Question
@@ -72,12 +72,12 @@ def rates(connection: Connection, asked: Question, to: str) -> Rates:
 
 
 class _Sum:
-    """Amounts valued at rates and added up; rounded once, at the end."""
+    """Amounts valued at rates and added up, exactly; rounded once, at the end."""
 
     def __init__(self, known: Rates) -> None:
         self._known = known
         self.lacking: set[tuple[str, date]] = set()
-        self._exact: dict[str, Fraction] = defaultdict(Fraction)
+        self._parts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
 
     def add(self, name: str, currency: str, amount: int, day: date) -> None:
         if not amount:
@@ -85,11 +85,15 @@ class _Sum:
         rate = self._known.at(currency, day)
         if rate is None:
             self.lacking.add((currency, day))
-        else:
-            self._exact[name] += amount * rate
+        else:  # by denominator: adding fractions one by one takes ten times as long
+            self._parts[name][rate.denominator] += amount * rate.numerator
 
     def __getitem__(self, name: str) -> int:
-        return half_up(self._exact[name])
+        parts = self._parts[name].items()
+        return half_up(sum((Fraction(part, whole) for whole, part in parts), Fraction(0)))
+
+
+Daily = Mapping[tuple[str, str], Sequence[tuple[date, str, int]]]  # day, kind, amount
 
 
 def converted(
@@ -97,27 +101,38 @@ def converted(
     asked: Question,
     facts: Mapping[Key, Sequence[Facts]],
     to: str,
+    churn: Mapping[tuple[Period, str], Fraction],
     by: str | None = None,
 ) -> dict[Key, list[Facts]]:
-    """Return facts of all currencies as facts of one; where a rate lacks, they say so."""
+    """Return facts of all currencies as facts of one; where a rate lacks, they say so.
+
+    `churn`: the daily sums of customers' churn, over all currencies.
+    """
     known = rates(connection, asked, to)
-    days = frames(connection, replace(asked, periods=_days(asked), interval="day"), by)
+    daily = _daily(connection, asked, by)
     found: dict[Key, list[Facts]] = {}
     for group in sorted({group for _, group in facts}):
         of_group = {currency: told for (currency, value), told in facts.items() if value == group}
-        daily = {currency: days.get((currency, group), []) for currency in of_group}
         found[to, group] = [
-            _one(known, asked, period, {c: told[index] for c, told in of_group.items()}, daily)
+            _one(known, asked, period, {c: told[index] for c, told in of_group.items()},
+                 {c: daily.get((c, group), ()) for c in of_group}, churn.get((period, to)))
             for index, period in enumerate(asked.periods)
-        ]
+        ]  # fmt: skip
     return found
 
 
-def _days(asked: Question) -> tuple[Period, ...]:
-    first, last = asked.periods[0].start, asked.periods[-1].end
-    count = (last - first).days
-    starts = (first + timedelta(days=number) for number in range(count))
-    return tuple(Period(day, day + timedelta(days=1), "day") for day in starts)
+def _daily(connection: Connection, asked: Question, by: str | None) -> Daily:
+    """Return what moved on each day, by currency and value of the dimension."""
+    whole = replace(asked, interval="day")
+    told, bounds = mrr(whole, by).query(whole, by)
+    query = (
+        f"SELECT currency, value, day, kind, sum(amount_minor) FROM ({told}) AS told"  # noqa: S608
+        " WHERE day >= %(first)s GROUP BY 1, 2, 3, 4 HAVING sum(amount_minor) <> 0"
+    )
+    found: dict[tuple[str, str], list[tuple[date, str, int]]] = defaultdict(list)
+    for currency, value, day, kind, amount in connection.execute(query.encode(), bounds):
+        found[currency, value].append((day, kind, int(amount)))
+    return found
 
 
 def _one(
@@ -125,7 +140,8 @@ def _one(
     asked: Question,
     period: Period,
     facts: Mapping[str, Facts],
-    daily: Mapping[str, Sequence[Frame]],
+    daily: Mapping[str, Sequence[tuple[date, str, int]]],
+    daily_churn: Fraction | None,
 ) -> Facts:
     """Return the facts of one period in the reporting currency."""
     today = asked.until.astimezone(asked.zone).date()
@@ -139,10 +155,9 @@ def _one(
         amounts.add("change", currency, one.change_minor, before)
         for measure in MEASURES:
             amounts.add(measure, currency, getattr(one, f"{measure}_minor"), last)
-        for day in daily[currency]:
-            if period.start <= day.period.start < period.end:
-                for kind, amount in day.amounts.items():
-                    amounts.add(kind, currency, amount, day.period.start)
+        for day, kind, amount in daily[currency]:
+            if period.start <= day < period.end and kind in movements:
+                amounts.add(kind, currency, amount, day)
         for kind, count in one.frame.movements.items():
             movements[kind] += count
 
@@ -161,6 +176,7 @@ def _one(
     sums: dict[str, Any] = {f"{measure}_minor": amounts[measure] for measure in MEASURES}
     counts = ("lost", "trials_ended", "trials_converted", "churned_30_days", "customers_30_days")
     sums |= {name: total(name) for name in counts}
+    sums["daily_churn"] = daily_churn
     return Facts(
         frame,
         shrunk_minor=amounts["shrunk"],

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("date", "from", "to", "rate")
 PER_EVENT = 500
+DIGITS_MAX = 24  # of a rate, before and after the point
 _encode = msgspec.json.Encoder().encode
 
 Rate = tuple[str, str, str, str]  # day, from, to, rate
@@ -36,28 +37,29 @@ def import_rates(ledger: Ledger, file: Path, *, actor: str) -> tuple[int, bool]:
     """
     found = read_rates(file)
     digest = sha256(_encode(found)).hexdigest()[:16]
-    events = []
-    for first in range(0, len(found), PER_EVENT):
-        key = f"rates {digest} {first}"
-        data = {
-            "type": "rates.imported",
-            "delivery_key": key,
-            "actor": actor,
-            "rates": found[first : first + PER_EVENT],
-        }
-        events.append(
+    with ledger.pool.connection() as connection:
+        known = Log(connection).stream(RATES_STREAM)
+        if not found or (known and known[-1].data["import"] == digest):
+            return len(found), False  # the last import says the same
+        events = [
             NewEvent(
                 RATES_STREAM,
                 Account.RatesImported.TOPIC,
                 ledger.clock.now(),
-                _encode(data),
-                delivery_key=key,
+                _encode(
+                    {
+                        "type": "rates.imported",
+                        "import": digest,
+                        "actor": actor,
+                        "rates": found[first : first + PER_EVENT],
+                    }
+                ),
             )
-        )
-    with ledger.pool.connection() as connection:
-        appended = Log(connection).append(events) if events else []
+            for first in range(0, len(found), PER_EVENT)
+        ]
+        Log(connection).append(events)
     ledger.announce()
-    return len(found), any(position > 0 for position in appended)
+    return len(found), True
 
 
 def read_rates(file: Path) -> list[Rate]:
@@ -97,7 +99,8 @@ def _positive(text: str) -> Decimal | None:
         number = Decimal(text)
     except InvalidOperation:
         return None
-    return number if number.is_finite() and number > 0 else None
+    bounded = number.is_finite() and number > 0 and abs(number.adjusted()) < DIGITS_MAX
+    return number if bounded and len(number.as_tuple().digits) <= DIGITS_MAX else None
 
 
 def _is_day(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
@@ -79,21 +80,26 @@ def daily_sums(
 ) -> dict[tuple[Period, str], dict[str, Fraction]]:
     """Return per period the sum of each day's rate: lost on it / customers at its start.
 
-    Days without customers count nothing; a period of such days only has no sum.
+    Days without customers count nothing; a period of such days only has no sum. In a reporting
+    currency, the customers of all currencies are counted together.
     https://help.chartmogul.com/hc/en-us/articles/203359061
     """
     first, last = asked.periods[0].start, asked.periods[-1].end
     days = tuple(Period(day, day + timedelta(days=1), "day") for day in _days(first, last))
-    found: dict[tuple[Period, str], dict[str, Fraction]] = {}
+    counted: dict[tuple[str, date], list[int]] = defaultdict(lambda: [0, 0])
     for (currency, _), told in frames(
         connection, replace(asked, periods=days, interval="day")
     ).items():
         for one in told:
-            if not one.customers_start:
-                continue
-            period = next(p for p in asked.periods if p.start <= one.period.start < p.end)
-            sums = found.setdefault((period, currency), {"daily_churn": Fraction(0)})
-            sums["daily_churn"] += Fraction(one.movements["churn"], one.customers_start)
+            sums = counted[asked.reporting_currency or currency, one.period.start]
+            sums[0] += one.movements["churn"]
+            sums[1] += one.customers_start
+    found: dict[tuple[Period, str], dict[str, Fraction]] = {}
+    for (currency, day), (lost, there) in counted.items():
+        if there:
+            period = next(one for one in asked.periods if one.start <= day < one.end)
+            of = found.setdefault((period, currency), {"daily_churn": Fraction(0)})
+            of["daily_churn"] += Fraction(lost, there)
     return found
 
 

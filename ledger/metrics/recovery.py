@@ -45,7 +45,7 @@ GROUP BY 1, 2
 _FAILED = (
     _ASKED
     + """
-SELECT a.number, c.currency, c.amount_minor::bigint, c.failed_at, c.paid_at, c.closed_at,
+SELECT a.number, c.currency, c.amount_minor, c.failed_at, c.paid_at, c.closed_at,
     c.recovered_by, c.decline_code
 FROM asked AS a JOIN collections AS c ON c.failed_at >= a.starts AND c.failed_at < a.ends
 WHERE c.failed_at <= %(until)s AND (%(firsts)s OR c.billing_reason IS DISTINCT FROM %(first)s)
@@ -155,6 +155,7 @@ def recovery(
 
 def _add(one: Recovery, failure: Sequence[Any], asked: Question, window: timedelta) -> None:
     amount, failed_at, paid_at, closed_at, by, decline = failure
+    amount = int(amount)
     recovered = paid_at is not None and failed_at <= paid_at <= asked.until
     one.failed += 1
     one.failed_minor += amount

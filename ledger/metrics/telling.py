@@ -27,15 +27,16 @@ def told_series(series: Series) -> dict[str, Any]:
     }
 
 
-def told_question(asked: Question) -> dict[str, Any]:
-    """Return what every answer says of its question."""
+def told_question(asked: Question, *, converts: bool = False) -> dict[str, Any]:
+    """Return what every answer says of its question; `converts`: it is in one currency if asked."""
+    told: dict[str, Any] = {"convert_to": asked.reporting_currency} if converts else {}
     return {
+        **told,
         "definitions": told_series(asked.series),
         "interval": asked.interval,
         "as_of": int(asked.until.timestamp()),
         "position": asked.position,
         "filters": dict(asked.filters),
-        "convert_to": asked.reporting_currency,
     }
 
 

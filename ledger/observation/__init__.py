@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.completeness import api_of
+from ledger.completeness import api_of, require_own_account
 from ledger.observation.balance import observe_balance
 from ledger.observation.catalogue import note_terms, observe_catalogue
 from ledger.observation.lines import observe_lines
@@ -31,8 +31,9 @@ __all__ = [
 def observe(ledger: Ledger, api: StripeApi) -> dict[str, int]:
     """Fetch everything that is wanted and not known; return how much of each kind that was.
 
-    Raises StripeUnavailable, StripeRefused.
+    Raises StripeUnavailable, StripeRefused, AccountMismatch.
     """
+    require_own_account(ledger, api)
     return {
         "terms": len(observe_catalogue(ledger, api)),
         "invoices": observe_lines(ledger, api),
@@ -44,6 +45,7 @@ def keep_observed(ledger: Ledger) -> None:
     """Fetch terms and lines that are wanted, if there is a key for Stripe's API."""
     if ledger.settings.api_key is not None:
         api = api_of(ledger)
+        require_own_account(ledger, api)
         observe_catalogue(ledger, api)
         observe_lines(ledger, api)
 
@@ -51,4 +53,6 @@ def keep_observed(ledger: Ledger) -> None:
 def keep_balance(ledger: Ledger) -> None:
     """Fetch new balance transactions, if there is a key for Stripe's API."""
     if ledger.settings.api_key is not None:
-        observe_balance(ledger, api_of(ledger))
+        api = api_of(ledger)
+        require_own_account(ledger, api)
+        observe_balance(ledger, api)

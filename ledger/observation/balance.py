@@ -13,6 +13,7 @@ import psycopg
 
 from ledger.aggregates import Account
 from ledger.aggregates.base import BALANCE_STREAM
+from ledger.errors import VersionConflict
 from ledger.log import Log, NewEvent
 from ledger.stripe_api import StripeApi
 from ledger.stripe_objects.fields import Node, nested, reference, text, whole
@@ -27,7 +28,8 @@ PER_EVENT = 100
 
 _FIRST = "SELECT extract(epoch FROM min(occurred_at))::bigint FROM events"
 _LAST = """
-SELECT data -> 'until' FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1
+SELECT (data ->> 'until')::bigint, version FROM events WHERE stream = %s
+ORDER BY version DESC LIMIT 1
 """
 _encode = msgspec.json.Encoder().encode
 
@@ -39,30 +41,37 @@ def observe_balance(ledger: Ledger, api: StripeApi) -> int:
     """
     now = int(ledger.clock.now().timestamp()) - SETTLED_SECONDS
     with ledger.pool.connection() as connection:
-        since = _begin(connection)
+        since, version = _begin(connection)
+    if since is None:
+        return 0
     found, noted = 0, since
-    for _ in range(SPANS_MAX):
-        if since is None or noted is None or since >= now:
-            break
-        until = min(since + SPAN_SECONDS, now)
-        moved = [_kept(one) for page in api.balance_transactions(since, until) for one in page]
-        if moved:
-            _record(ledger, moved, since, until)
-            noted = until
-        found += len(moved)
-        since = until
-    if since is not None and noted is not None and since - noted >= SPAN_SECONDS:
-        _record(ledger, [], noted, since)  # nothing for long: that need not be asked again
+    try:
+        for _ in range(SPANS_MAX):
+            if since >= now:
+                break
+            until = min(since + SPAN_SECONDS, now)
+            moved = [_kept(one) for page in api.balance_transactions(since, until) for one in page]
+            if moved:
+                version = _record(ledger, moved, until, version)
+                noted = until
+            found += len(moved)
+            since = until
+        if since - noted >= SPAN_SECONDS:
+            _record(ledger, [], since, version)  # nothing for long: that is not asked again
+    except VersionConflict:
+        return 0  # somebody else is at it
     if found:
         ledger.announce()
     return found
 
 
-def _begin(connection: psycopg.Connection[tuple[Any, ...]]) -> int | None:
+def _begin(connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[int | None, int]:
+    """Return from when on (unix seconds) is to be asked, and the stream's last version."""
     row = connection.execute(_LAST, [BALANCE_STREAM]).fetchone()
-    if row is None:
-        row = connection.execute(_FIRST).fetchone()
-    return None if row is None or row[0] is None else int(row[0])
+    if row is not None:
+        return row[0], row[1]
+    first = connection.execute(_FIRST).fetchone()
+    return (first[0] if first else None), 0
 
 
 def _kept(transaction: Node) -> dict[str, Any]:
@@ -78,32 +87,35 @@ def _kept(transaction: Node) -> dict[str, Any]:
     }
     source = nested(transaction, "source")
     if transaction.get("exchange_rate") is not None and source:
-        kept["source_amount"] = whole(source, "amount")
+        taken = whole(source, "amount_captured")  # of a charge; else all of it
+        kept["source_amount"] = whole(source, "amount") if taken is None else taken
         kept["source_currency"] = text(source, "currency")
     return kept
 
 
-def _record(ledger: Ledger, moved: list[dict[str, Any]], since: int, until: int) -> None:
-    """Record what a span held, in one commit; only the last event says that it is done."""
+def _record(ledger: Ledger, moved: list[dict[str, Any]], until: int, version: int) -> int:
+    """Record what a span held, in one commit; return the stream's last version then.
+
+    Raises VersionConflict if somebody else has recorded something meanwhile.
+    """
     moved.sort(key=lambda one: (one["created"] or 0, one["id"] or ""))
     parts = [moved[i : i + PER_EVENT] for i in range(0, len(moved), PER_EVENT)] or [[]]
-    events = []
-    for number, part in enumerate(parts, 1):
-        key = f"balance {since} to {until}, {number}"
-        data = {
-            "type": "balance.observed",
-            "delivery_key": key,
-            "until": until if number == len(parts) else since,
-            "data": {"object": {"object": "observed_balance", "data": part}},
-        }
-        events.append(
-            NewEvent(
-                BALANCE_STREAM,
-                Account.BalanceObserved.TOPIC,
-                ledger.clock.now(),
-                _encode(data),
-                delivery_key=key,
-            )
+    events = [
+        NewEvent(
+            BALANCE_STREAM,
+            Account.BalanceObserved.TOPIC,
+            ledger.clock.now(),
+            _encode(
+                {
+                    "type": "balance.observed",
+                    "until": until,
+                    "data": {"object": {"object": "observed_balance", "data": part}},
+                }
+            ),
+            version=version + number,
         )
+        for number, part in enumerate(parts, 1)
+    ]
     with ledger.pool.connection() as connection:
         Log(connection).append(events)
+    return version + len(parts)

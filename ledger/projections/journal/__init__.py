@@ -27,6 +27,7 @@ SELECT document FROM (
     FROM (SELECT DISTINCT document FROM journal_notes) AS known
 ) AS numbered WHERE number %% %(every)s = 0 ORDER BY document
 """
+_CLOSED = "SELECT closed_until, ends_at FROM closings ORDER BY ends_at"
 _BETWEEN = """
 SELECT DISTINCT document FROM journal_notes
 WHERE document > %(low)s AND document <= %(high)s ORDER BY document
@@ -78,21 +79,39 @@ def _enter(connection: Connection, documents: Sequence[str], after: int) -> None
 
 
 def _closings(connection: Connection) -> Closings:
-    rows = connection.execute("SELECT position, ends_at FROM closings ORDER BY position").fetchall()
+    rows = connection.execute(
+        "SELECT closed_until, ends_at FROM closings ORDER BY ends_at"
+    ).fetchall()
     return Closings([row[0] for row in rows], [row[1] for row in rows])
 
 
+_BOOK_LATER = (
+    b"UPDATE journal_entries SET booked_at = %(ends)s"
+    b" WHERE position > %(until)s AND booked_at < %(ends)s",
+    b"UPDATE journal_schedules SET since = %(ends)s"
+    b" WHERE position > %(until)s AND since < %(ends)s",
+)
+
+
 def _write_closings(connection: Connection, events: Iterable[RecordedEvent]) -> None:
+    """Write which months these events close.
+
+    What was recorded while a month was being closed is not in it: it is booked after it.
+    """
     for event in events:
         if event.topic == Account.PeriodClosed.TOPIC:
+            closed = event.data
             connection.execute(
                 "INSERT INTO closings (period, starts_at, ends_at, closed_until, position)"
                 " VALUES (%s, %s, %s, %s, %s)",
                 [
-                    event.data["period"],
-                    event.data["starts_at"],
-                    event.data["ends_at"],
-                    event.data["closed_until"],
+                    closed["period"],
+                    closed["starts_at"],
+                    closed["ends_at"],
+                    closed["closed_until"],
                     event.position,
                 ],
             )
+            bounds = {"ends": closed["ends_at"], "until": closed["closed_until"]}
+            for statement in _BOOK_LATER:
+                connection.execute(statement, bounds)

@@ -69,9 +69,9 @@ class Learnt:
 
 @dataclass(frozen=True)
 class Closings:
-    """Which months were closed, and from which position on what is learnt comes too late."""
+    """Which months were closed, and after which position what is learnt comes too late."""
 
-    positions: Sequence[int]  # of the closings, rising
+    positions: Sequence[int]  # the last ones that the closed months hold, rising
     ends: Sequence[datetime]
 
     def open_at(self, position: int) -> datetime | None:

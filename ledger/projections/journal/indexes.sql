@@ -11,6 +11,8 @@ CREATE INDEX journal_entries_position ON journal_entries (position);
 
 CREATE INDEX journal_schedules_document ON journal_schedules (document);
 
+CREATE INDEX journal_schedules_position ON journal_schedules (position);
+
 CREATE INDEX journal_schedules_ends ON journal_schedules (ends_at);
 
 ALTER TABLE closings ADD PRIMARY KEY (period);

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import msgspec
 
-from ledger.projections.journal.accounts import Account, tax_account
+from ledger.projections.journal.accounts import UNTOLD_RATE, Account, tax_account
 from ledger.projections.journal.notes import (
     Credited,
     GivenUp,
@@ -24,20 +24,23 @@ from ledger.projections.journal.notes import (
     Sale,
     Voided,
 )
-from ledger.projections.journal.postings import Posting, Schedule, Statement, of_kind
+from ledger.projections.journal.postings import Posting, Schedule, Statement, of_kind, settled
 from ledger.projections.journal.shares import fitted, split
 
 
 def invoice(made: Statement, notes: Sequence[Note]) -> None:
     """Post everything that is known of an invoice, once it is known what it asks."""
-    sales = of_kind(notes, Sale)
+    sales = settled(of_kind(notes, Sale))
     if not sales:
         return
-    sale = sales[0]
+    sale = max(sales, key=_tells)  # the most telling, where versions tell it differently
     lines = _lines(sale, of_kind(notes, LinesTold))
     _sold(made, sale, lines)
-    voided_notes = {one.note: one.at for one in of_kind(notes, NoteVoided)}
-    for credited in sorted({one.note: one for one in of_kind(notes, Credited)}.values(), key=_when):
+    voided_notes: dict[str, int] = {}
+    for one in of_kind(notes, NoteVoided):
+        voided_notes[one.note] = min(one.at, voided_notes.get(one.note, one.at))
+    told = sorted(settled(of_kind(notes, Credited)), key=lambda one: -one.untold)
+    for credited in sorted({one.note: one for one in told}.values(), key=lambda one: one.at):
         _credited(made, sale, lines, credited, voided_notes.get(credited.note))
     given_up = min((one.at for one in of_kind(notes, GivenUp)), default=None)
     written_off = _paid(made, sale, of_kind(notes, Paid), given_up)
@@ -46,18 +49,19 @@ def invoice(made: Statement, notes: Sequence[Note]) -> None:
         _voided(made, sale, voided, written_off)
 
 
-def _when(note: Note) -> tuple[int, bytes]:
-    return note.at, repr(note).encode()
+def _tells(sale: Sale) -> tuple[bool, int, int]:
+    return sale.all_lines, -sale.taxes.get(UNTOLD_RATE, 0), len(sale.lines)
 
 
 def _lines(sale: Sale, told: list[LinesTold]) -> list[Line]:
     if sale.all_lines or not told:
         return sale.lines
-    if not told[0].lines:
+    known = settled(told)[-1]
+    if not known.lines:
         return sale.lines  # Stripe has them no more
     lines = [
         line if line.start < line.end else msgspec.structs.replace(line, start=sale.at, end=sale.at)
-        for line in told[0].lines
+        for line in known.lines
     ]
     return fitted(lines, sale.total - sum(sale.taxes.values()), sale.at)
 
@@ -138,6 +142,7 @@ def _paid(made: Statement, sale: Sale, paid: Sequence[Paid], given_up: int | Non
         off = max(owed - before, 0)
         amounts = {Account.BAD_DEBT: off, Account.RECEIVABLE: -off}
         made.post(given_up, "uncollectible", sale.currency, amounts)
+        off -= _forgiven(made, sale, given_up, off)
     for (_, before), (at, amount) in pairwise(steps):
         # What was paid elsewhere is taken to have been paid last.
         outside = min(amount - before, max(amount - steps[-1][1] + elsewhere, 0))
@@ -155,6 +160,18 @@ def _paid(made: Statement, sale: Sale, paid: Sequence[Paid], given_up: int | Non
         recovered = {Account.RECEIVABLE: back, Account.BAD_DEBT: -back}
         made.post(at, "recovered", sale.currency, recovered)
     return off
+
+
+def _forgiven(made: Statement, sale: Sale, given_up: int, off: int) -> int:
+    """Let what is credited after it was written off be no bad debt; return how much that is."""
+    forgiven = 0
+    for one in [*made.postings]:
+        if one.account == Account.RECEIVABLE and one.reason == "credited" and one.at > given_up:
+            back = min(off - forgiven, -one.amount_minor)
+            amounts = {Account.RECEIVABLE: back, Account.BAD_DEBT: -back}
+            made.post(one.at, "recovered", sale.currency, amounts)
+            forgiven += back
+    return forgiven
 
 
 def _voided(made: Statement, sale: Sale, at: int, written_off: int) -> None:

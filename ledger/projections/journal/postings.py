@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import msgspec
+
 from ledger.projections.journal.accounts import Account
 from ledger.projections.journal.notes import Note
 
 N = TypeVar("N")
+_encode = msgspec.json.Encoder().encode
 Amounts = Mapping[Account, int] | Mapping[str, int]
 
 
@@ -103,3 +106,11 @@ class Statement:
 def of_kind(notes: Iterable[Note], kind: type[N]) -> list[N]:
     """Return the notes of one kind."""
     return [note for note in notes if isinstance(note, kind)]
+
+
+def settled(notes: Iterable[N]) -> list[N]:
+    """Return notes in an order that follows from what they say, not from who told them first.
+
+    Where API versions tell the same thing differently, whoever takes the last takes the same.
+    """
+    return sorted(notes, key=_encode)

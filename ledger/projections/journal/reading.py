@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ledger.aggregates import Account
 from ledger.aggregates.base import is_set_aside
 from ledger.log import RecordedEvent
+from ledger.projections.crm.facts import NOT_PROJECTED
 from ledger.projections.journal.accounts import UNTOLD_RATE
 from ledger.projections.journal.notes import (
     Arrived,
@@ -52,11 +54,14 @@ from ledger.stripe_objects.fields import (
 from ledger.stripe_objects.references import kind_of
 
 _encode = msgspec.json.Encoder().encode
+_TELL_NOTHING = NOT_PROJECTED - {
+    Account.BalanceObserved.TOPIC, Account.InvoiceLinesObserved.TOPIC,
+}  # fmt: skip
 
 
 def told_by(event: RecordedEvent) -> Iterator[Told]:
     """Yield what an event tells of documents."""
-    if is_set_aside(event.data):
+    if event.topic in _TELL_NOTHING or is_set_aside(event.data):
         return
     obj = nested(event.data, "data", "object")
     reader = _READERS.get(kind_of(obj))
@@ -89,23 +94,34 @@ def _invoice(invoice: Node, event: RecordedEvent) -> Iterator[tuple[str, Note]]:
     yield key, _sale(invoice, finalized, currency, total)
     paid = facts.amount_paid_minor(invoice) or 0
     if paid:
-        elsewhere = paid if flag(invoice, "paid_out_of_band") else None
         at = instant(moments, "paid_at") if status == "paid" else None
-        yield (
-            key,
-            Paid(
-                at if at is not None else _moment(event),
-                paid,
-                first(elsewhere, whole(invoice, "amount_paid_off_stripe")) or 0,
-            ),
-        )
-    for member, note in (("marked_uncollectible_at", GivenUp), ("voided_at", Voided)):
+        yield key, Paid(at if at is not None else _moment(event), paid, _elsewhere(invoice, paid))
+    for member, word, note in (
+        ("marked_uncollectible_at", "uncollectible", GivenUp),
+        ("voided_at", "void", Voided),
+    ):
         if (at := instant(moments, member)) is not None:
             yield key, note(at)
+        elif status == word:  # before 2018-11 nothing told when
+            yield key, note(_moment(event))
+
+
+def _elsewhere(invoice: Node, paid: int) -> int:
+    """Return what of an invoice was not paid through Stripe.
+
+    Before basil `amount_paid` was what Stripe collected, and a flag told of the rest.
+    """
+    if flag(invoice, "paid_out_of_band"):
+        return paid - (whole(invoice, "amount_paid") or 0)
+    return whole(invoice, "amount_paid_off_stripe") or 0
 
 
 def _sale(invoice: Node, at: int, currency: str, total: int) -> Sale:
     starting, ending = whole(invoice, "starting_balance"), whole(invoice, "ending_balance")
+    due = whole(invoice, "amount_due")
+    applied = total - due if due is not None else 0  # where balances are not told
+    if starting is not None and ending is not None:
+        applied = ending - starting
     taxes = _taxes(invoice)
     lines = [_line(line, at) for line in members(invoice, "lines")]
     all_lines = not flag(invoice, "lines", "has_more")
@@ -115,7 +131,7 @@ def _sale(invoice: Node, at: int, currency: str, total: int) -> Sale:
         at,
         currency,
         total,
-        0 if starting is None or ending is None else ending - starting,
+        applied,
         lines,
         taxes,
         instant(invoice, "due_date") or at,
@@ -265,11 +281,11 @@ def _customer(customer: Node, event: RecordedEvent) -> Iterator[tuple[str, Note]
     balance = first(whole(customer, "balance"), whole(customer, "account_balance"))
     previous = nested(event.data, "data", "previous_attributes")
     before = first(whole(previous, "balance"), whole(previous, "account_balance"))
-    if key is None or currency is None or balance is None or flag(customer, "deleted"):
+    if key is None or currency is None or balance is None:
         return
-    if balance or before:
-        told_by = event.stripe_event_id or ""
-        yield key, Credit(_moment(event), told_by, currency, balance, before)
+    if _type(event) == "customer.deleted":
+        balance, before = 0, balance  # what was left lapses
+    yield key, Credit(_moment(event), event.stripe_event_id or "", currency, balance, before)
 
 
 def _list(listed: Node, _: RecordedEvent) -> Iterator[tuple[str, Note]]:

@@ -16,56 +16,75 @@ from ledger.stripe_objects.references import kind_of
 
 # `recovered_by`: outside (not through Stripe), card_updated (by another card than those that
 # failed), retry (nobody asked for it: Stripe's own schedule), request (somebody did: the customer
-# on a page, or a program), unknown (the event that tells was not heard).
+# on a page, or a program), unknown (the event that tells was not heard). What is credited in full
+# was not collected: it is closed.
 _MAKE = """
 INSERT INTO collections (
     invoice_id, customer_id, subscription_id, currency, amount_minor, billing_reason,
-    attempted_at, failed_at, failures, decline_code, paid_at, recovered_by, closed_at
+    attempted_at, failed_at, failures, decline_code, paid_at, recovered_by, closed_at, payment_id
 )
-SELECT i.object_id, i.customer_id, i.canonical ->> 'subscription', i.canonical ->> 'currency',
-    coalesce((i.canonical ->> 'amount_due')::numeric, 0), i.canonical ->> 'billing_reason',
-    least(i.failed_at, i.paid_at), i.failed_at, i.failures, paying.decline_code, i.paid_at,
-    CASE WHEN i.failed_at IS NULL OR i.paid_at IS NULL THEN NULL
-        WHEN paying.id IS NULL THEN 'outside'
-        WHEN cards.differ THEN 'card_updated'
-        WHEN i.request IS NULL THEN 'unknown'
-        WHEN i.request = 'null' OR i.request -> 'id' = 'null' THEN 'retry'
+SELECT object_id, customer_id, canonical ->> 'subscription', canonical ->> 'currency',
+    coalesce(failed_minor, (canonical ->> 'amount_due')::numeric, 0),
+    canonical ->> 'billing_reason', least(failed_at, paid_at), failed_at, failures, decline_code,
+    paid_at,
+    CASE WHEN failed_at IS NULL OR paid_at IS NULL THEN NULL
+        WHEN is_outside THEN 'outside'
+        WHEN cards_differ THEN 'card_updated'
+        WHEN body IS NULL THEN 'unknown'
+        WHEN body #>> '{{request,id}}' IS NULL AND jsonb_typeof(body -> 'request')
+            IS DISTINCT FROM 'string' THEN 'retry'
         ELSE 'request'
     END,
-    i.closed_at
+    CASE WHEN paid_at IS NULL THEN coalesce(given_up_at, settled_at) END, payment_id
 FROM (
-    SELECT o.object_id, o.customer_id, now.canonical, told.failed_at, told.failures,
-        CASE WHEN now.canonical ->> 'status' = 'paid' THEN coalesce(
-            to_timestamp((now.canonical ->> 'paid_at')::bigint), told.paid_at
-        ) END AS paid_at,
-        to_timestamp(least(
-            (now.canonical ->> 'voided_at')::bigint,
-            (now.canonical ->> 'marked_uncollectible_at')::bigint
-        )) AS closed_at,
-        (SELECT e.data -> 'request' FROM events AS e WHERE e.position = told.paid_position)
-            AS request
-    FROM objects AS o JOIN facts AS now ON now.position = o.position
-    CROSS JOIN LATERAL (
-        SELECT min(f.occurred_at) FILTER (WHERE f.type = 'invoice.payment_failed') AS failed_at,
-            count(*) FILTER (WHERE f.type = 'invoice.payment_failed') AS failures,
-            min(f.occurred_at) FILTER (WHERE f.type = 'invoice.paid') AS paid_at,
-            min(f.position) FILTER (WHERE f.type = 'invoice.paid') AS paid_position
-        FROM facts AS f WHERE f.object_id = o.object_id
-    ) AS told
-    WHERE o.kind = 'invoice' AND {which} AND now.canonical ->> 'currency' IS NOT NULL
-) AS i
-LEFT JOIN LATERAL (
-    SELECT p.id, p.decline_code, p.last4, p.status FROM payments AS p
-    WHERE p.invoice_id = i.object_id ORDER BY p.status = 'succeeded' DESC, p.id LIMIT 1
-) AS paying ON true
-LEFT JOIN LATERAL (
-    SELECT bool_and(f.canonical ->> 'last4' <> paying.last4) AS differ
-    FROM links AS l JOIN facts AS f ON f.object_id = l.from_id AND f.type = 'charge.failed'
-    WHERE l.to_id = paying.id AND l.relation = 'payment_intent'
-) AS cards ON i.failed_at IS NOT NULL
-WHERE i.failed_at IS NOT NULL OR (i.paid_at IS NOT NULL AND paying.status = 'succeeded')
+    SELECT i.*, paying.id AS payment_id, paying.decline_code, cards.differ AS cards_differ,
+        CASE WHEN (i.canonical ->> 'amount_paid')::numeric > 0 THEN i.settled_at END AS paid_at,
+        coalesce(
+            (i.body #>> '{{data,object,paid_out_of_band}}')::boolean
+            OR (i.body #>> '{{data,object,amount_paid_off_stripe}}')::numeric > 0
+            OR paying.status <> 'succeeded',
+            false
+        ) AS is_outside
+    FROM (
+        SELECT o.object_id, o.customer_id, now.canonical, told.failed_at, told.failures,
+            told.failed_minor,
+            CASE WHEN now.canonical ->> 'status' = 'paid' THEN coalesce(
+                to_timestamp((now.canonical ->> 'paid_at')::bigint), told.paid_at
+            ) END AS settled_at,
+            to_timestamp(least(
+                (now.canonical ->> 'voided_at')::bigint,
+                (now.canonical ->> 'marked_uncollectible_at')::bigint
+            )) AS given_up_at,
+            (SELECT e.data FROM events AS e WHERE e.position = told.paid_position) AS body
+        FROM objects AS o JOIN facts AS now ON now.position = o.position
+        CROSS JOIN LATERAL (
+            SELECT min(f.occurred_at) FILTER (WHERE f.type = 'invoice.payment_failed')
+                    AS failed_at,
+                count(*) FILTER (WHERE f.type = 'invoice.payment_failed') AS failures,
+                max((f.canonical ->> 'amount_due')::numeric)
+                    FILTER (WHERE f.type = 'invoice.payment_failed') AS failed_minor,
+                min(f.occurred_at) FILTER (WHERE f.type = 'invoice.paid') AS paid_at,
+                min(f.position) FILTER (WHERE f.type = 'invoice.paid') AS paid_position
+            FROM facts AS f WHERE f.object_id = o.object_id
+        ) AS told
+        WHERE o.kind = 'invoice' AND {which} AND now.canonical ->> 'currency' IS NOT NULL
+    ) AS i
+    LEFT JOIN LATERAL (
+        SELECT p.id, p.decline_code, p.last4, p.status FROM payments AS p
+        WHERE p.invoice_id = i.object_id ORDER BY p.status = 'succeeded' DESC, p.id LIMIT 1
+    ) AS paying ON true
+    LEFT JOIN LATERAL (
+        SELECT bool_and(f.canonical ->> 'last4' <> paying.last4) AS differ
+        FROM links AS l JOIN facts AS f ON f.object_id = l.from_id AND f.type = 'charge.failed'
+        WHERE l.to_id = paying.id AND l.relation = 'payment_intent'
+    ) AS cards ON i.failed_at IS NOT NULL
+) AS collected
+WHERE failed_at IS NOT NULL OR (paid_at IS NOT NULL AND NOT is_outside)
 """
-_OF_PAYMENTS = "SELECT invoice_id FROM payments WHERE id = ANY (%s) AND invoice_id IS NOT NULL"
+_OF_PAYMENTS = """
+SELECT invoice_id FROM payments WHERE id = ANY (%(ids)s) AND invoice_id IS NOT NULL
+UNION SELECT invoice_id FROM collections WHERE payment_id = ANY (%(ids)s)
+"""
 
 
 def touched_invoices(connection: Connection, events: Iterable[RecordedEvent]) -> list[str]:
@@ -83,7 +102,7 @@ def touched_invoices(connection: Connection, events: Iterable[RecordedEvent]) ->
             found = (text(obj, "id"), reference(obj, "payment_intent"))
             payments.update(filter(None, found))
     if payments:
-        rows = connection.execute(_OF_PAYMENTS, [sorted(payments)]).fetchall()
+        rows = connection.execute(_OF_PAYMENTS, {"ids": sorted(payments)}).fetchall()
         invoices.update(row[0] for row in rows)
     return sorted(invoices)
 

@@ -61,3 +61,5 @@ CREATE INDEX collections_attempted ON collections (attempted_at);
 CREATE INDEX collections_failed ON collections (failed_at) WHERE failed_at IS NOT NULL;
 
 ALTER TABLE churn_categories ADD PRIMARY KEY (subscription_id, position);
+
+CREATE INDEX collections_payment ON collections (payment_id);

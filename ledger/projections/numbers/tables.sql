@@ -199,7 +199,8 @@ CREATE TABLE collections (
     decline_code text,
     paid_at timestamptz,
     recovered_by text,
-    closed_at timestamptz
+    closed_at timestamptz,
+    payment_id text COLLATE "C"
 );
 
 -- In which category of one's own the end of a subscription belongs; what was said last counts.
