@@ -11,7 +11,7 @@ from typing import IO
 
 import click
 
-from ledger.accounting import reports
+from ledger.accounting import reports, sales
 from ledger.accounting.books import Books, open_books
 from ledger.accounting.closing import close as close_month
 from ledger.accounting.evidence import write_month
@@ -75,20 +75,20 @@ def _tax(books: Books, asked: Question) -> Report:
 def _cash(books: Books, asked: Question) -> Report:
     amounts = ("captured", "paid_outside", "refunded", "disputed", "fees", "to_bank", "net")
     return Report(
-        reports.cash(books, asked.periods, _until(books, asked)),
+        sales.cash(books, asked.periods, _until(books, asked)),
         ("period", "currency", *amounts),
         amounts,
     )
 
 
 def _best_selling(books: Books, asked: Question) -> Report:
-    rows = reports.best_selling(books, asked.periods[0].start, asked.periods[-1].end)
+    rows = sales.best_selling(books, asked.periods[0].start, asked.periods[-1].end)
     columns = ("product", "name", "currency", "customers", "invoices", "sold", "share")
     return Report(rows, columns, ("sold",))
 
 
 def _loyal(books: Books, asked: Question) -> Report:
-    rows = reports.loyal_customers(books, _until(books, asked), asked.series.number)
+    rows = sales.loyal_customers(books, _until(books, asked), asked.series.number)
     columns = ("customer", "currency", "since", "months", "invoices", "paid", "mrr")
     return Report(rows, columns, ("paid", "mrr"))
 
