@@ -32,6 +32,7 @@ from ledger.settings import Settings
 from ledger.simulator import NEWEST, believable_business
 from tests.facts import customer, event, project, record
 from tests.journal import (
+    FEB,
     JAN,
     Bookkeeper,
     bill,
@@ -48,6 +49,7 @@ from tests.simulation_journal import journal_faults
 from tests.test_cli import Shell
 
 MARCH = datetime(2024, 3, 1, tzinfo=UTC)
+MAR = int(MARCH.timestamp())
 
 
 @pytest.fixture
@@ -176,6 +178,28 @@ def test_loyal_customers_are_those_who_still_pay_the_longest_first(
 
     assert [(row["customer"], row["since"], row["paid"], row["mrr"]) for row in told] == [
         ("cus_a", "2024-01-01", 3_441, 3_100), ("cus_b", "2024-01-20", 500, 500),
+    ]  # fmt: skip
+
+
+def test_what_a_cohort_has_paid_since_is_its_observed_lifetime_value(
+    shell: Shell, books: Bookkeeper
+) -> None:
+    february = bill(line(3_100, FEB, MAR, id="il_f"), name="in_f",
+                    moments={"finalized_at": FEB})  # fmt: skip
+    refund = {
+        "id": "re_1", "object": "refund", "charge": "ch_1", "amount": 41, "currency": "usd",
+        "created": JAN + 90, "status": "succeeded", "customer": "cus_a",
+    }  # fmt: skip
+    books.told(
+        begun("2024-01-20", sub("b", (price(900), 1))), finalized(february),
+        paid(february, FEB + 60), event("refund.created", refund, at=JAN + 90),
+    )  # fmt: skip
+    told = rows(shell, "cohort_cash", "--from", "2024-01", "--to", "2024-02",
+                "--as-of", "2024-02-28")  # fmt: skip
+
+    assert [(row["cohort"], row["month"], row["size"], row["cash"], row["per_customer"])
+            for row in told] == [
+        ("2024-01", 0, 2, 3_400, 1_700), ("2024-01", 1, 2, 3_100, 3_250),
     ]  # fmt: skip
 
 

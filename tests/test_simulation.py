@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
 from ledger.application import Ledger
+from ledger.bootstrap import Installation
 from ledger.settings import Settings
+from tests.conftest import new_ledger
 from tests.simulation import Setting, run
 from tests.simulation_with_kills import run_with_kills
 
@@ -21,6 +26,18 @@ def test_a_few_businesses(settings: Settings, ledger: Ledger, seed: int) -> None
 @pytest.mark.parametrize("seed", range(6, 186))
 def test_a_hundred_and_eighty_businesses(settings: Settings, ledger: Ledger, seed: int) -> None:
     assert run(settings, ledger, Setting.of(seed)) == []
+
+
+@pytest.mark.long
+@hypothesis.settings(
+    max_examples=20, deadline=None, derandomize=False, suppress_health_check=list(HealthCheck)
+)
+@given(seed=st.integers(10_000, 10**9), steps=st.integers(5, 40))
+def test_any_business(
+    settings: Settings, installation: Installation, seed: int, steps: int
+) -> None:
+    for ledger in new_ledger(installation):
+        assert run(settings, ledger, Setting.of(seed, steps)) == []
 
 
 @pytest.mark.long

@@ -1,16 +1,20 @@
-"""What money moved, what sells, and who stays: from the journal, for people who do not keep books."""
+"""What money moved, what sells, and who stays, for people who do not keep books."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from ledger.accounting.books import Books
+from ledger.metrics.metrics import half_up
 from ledger.metrics.question import Period
+from ledger.periods import next_of
 
 Row = dict[str, Any]
+_TICK = timedelta(microseconds=1)
 
 _CASH = """
 SELECT currency,
@@ -52,6 +56,23 @@ FROM (
 ORDER BY p.since, p.paid DESC, p.customer_id LIMIT %(limit)s
 """
 LOYAL_SHOWN = 100
+_COHORTS = """
+SELECT customer_id, currency, min(cohort) AS cohort FROM mrr_entries
+WHERE series = %(series)s AND cohort >= %(first)s AND cohort < %(last)s
+    AND position <= %(position)s
+GROUP BY 1, 2
+"""
+_COHORT_SIZES = f"SELECT cohort, currency, count(*) FROM ({_COHORTS}) AS m GROUP BY 1, 2"  # noqa: S608
+_COHORT_CASH = f"""
+SELECT m.cohort, m.currency, date_trunc('month', e.valid_at AT TIME ZONE %(zone)s)::date,
+    -sum(e.amount_minor)
+FROM ({_COHORTS}) AS m
+JOIN journal_entries AS e ON e.customer_id = m.customer_id AND e.currency = m.currency
+WHERE (e.account = 'receivable' AND e.reason = 'paid'
+        OR e.account = 'refunds' AND e.reason IN ('refunded', 'refund_failed'))
+    AND e.valid_at < %(at)s AND e.position <= %(position)s
+GROUP BY 1, 2, 3
+"""  # noqa: S608 — a constant of ours
 
 
 def cash(books: Books, periods: Sequence[Period], until: datetime) -> list[Row]:
@@ -124,3 +145,36 @@ def loyal_customers(
             _LOYAL, at=before, series=series, limit=limit
         )
     ]
+
+
+def cohort_cash(books: Books, start: date, end: date, until: datetime, series: int) -> list[Row]:
+    """Return what the customers first worth something in each month have paid since (minor units).
+
+    Per month of their age: `cash` less what was given back, the sum until then, and per customer of
+    the cohort: the lifetime value that was observed so far.
+    """
+    bounds = {"series": series, "first": start, "last": end, "at": until, "zone": books.zone.key}
+    sizes = {(cohort, currency): n for cohort, currency, n in books.rows(_COHORT_SIZES, **bounds)}
+    paid: dict[tuple[date, str], dict[date, int]] = defaultdict(dict)
+    for cohort, currency, month, amount in books.rows(_COHORT_CASH, **bounds):
+        paid[cohort, currency][month] = int(amount)
+    last = (until - _TICK).astimezone(books.zone).date()
+    rows: list[Row] = []
+    for (cohort, currency), size in sorted(sizes.items()):
+        total, month, age = 0, min([cohort, *paid[cohort, currency]]), 0
+        while month <= last:
+            cash = paid[cohort, currency].get(month, 0)
+            total += cash
+            rows.append(
+                {
+                    "cohort": f"{cohort:%Y-%m}",
+                    "currency": currency,
+                    "size": size,
+                    "month": age,
+                    "cash": cash,
+                    "total": total,
+                    "per_customer": half_up(Fraction(total, size)),
+                }
+            )
+            month, age = next_of(month, "month"), age + 1
+    return rows

@@ -93,6 +93,13 @@ def _loyal(books: Books, asked: Question) -> Report:
     return Report(rows, columns, ("paid", "mrr"))
 
 
+def _cohort_cash(books: Books, asked: Question) -> Report:
+    first, last = asked.periods[0].start, asked.periods[-1].end
+    rows = sales.cohort_cash(books, first, last, _until(books, asked), asked.series.number)
+    amounts = ("cash", "total", "per_customer")
+    return Report(rows, ("cohort", "currency", "size", "month", *amounts), amounts)
+
+
 def _late(books: Books, asked: Question) -> Report:
     rows = reports.late(books, asked.periods[0].start, asked.periods[-1].end)
     columns = ("period", "position", "recorded_at", "valid_at", "source", "reason", "account",
@@ -110,6 +117,7 @@ BOOK_REPORTS: dict[str, Callable[[Books, Question], Report]] = {
     "cash": _cash,
     "best_selling": _best_selling,
     "loyal_customers": _loyal,
+    "cohort_cash": _cohort_cash,
     "late": _late,
 }
 

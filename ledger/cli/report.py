@@ -85,6 +85,7 @@ def report(
     churn_reasons, churn_categories, lost_customers
                                       why customers left, and who
     best_selling, loyal_customers     what sells, and who stays
+    cohort_cash                       what each month's customers have paid since
     trial_balance, deferred_revenue, earned, cash, receivables, open_invoices, tax
                                       the journal
     late                              what was learnt of closed months after that
