@@ -46,6 +46,7 @@ class Projection(ABC):
     tables: ClassVar[tuple[str, ...]]
     loaded: ClassVar[tuple[str, ...]]  # the tables that `load` fills; none: nothing is loaded
     views: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[frozenset[str] | None] = None  # the only topics that mean anything; None: all
     follows: ClassVar[type[Projection] | None] = None
 
     def __init__(self, ledger: Ledger) -> None:

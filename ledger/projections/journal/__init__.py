@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from ledger.aggregates import Account
 from ledger.aggregates.base import PERIODS_STREAM
 from ledger.log import Log, RecordedEvent
-from ledger.projections.journal.entries import Closings, keep_notes, learnt, write
-from ledger.projections.journal.reading import told_by
+from ledger.projections.journal.entries import Closings, keep_notes, learnt, load_notes, write
+from ledger.projections.journal.reading import TOPICS, told_by
 from ledger.projections.projection import Connection, Derivation, Projection
 
 DOCUMENTS = 2_000  # whose notes are read at once
@@ -42,6 +42,7 @@ class Journal(Projection):
     package = __name__
     tables = ("journal_notes", "journal_entries", "journal_schedules", "closings")
     loaded = ("journal_notes",)
+    reads = TOPICS
 
     def apply(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
         """Keep what these events tell, and enter what it changes."""
@@ -51,8 +52,8 @@ class Journal(Projection):
             _enter(connection, sorted(touched), after=events[0].position - 1)
 
     def load(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
-        """Keep what these events tell."""
-        keep_notes(connection, (told for event in events for told in told_by(event)))
+        """Keep what these events tell, of whose documents there are no notes."""
+        load_notes(connection, (told for event in events for told in told_by(event)))
 
     def derivations(self, until: int) -> Sequence[Derivation]:
         """Return what enters everything, document by document."""

@@ -7,7 +7,7 @@ difference. Debits are positive. Each group of postings of one document and mome
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ledger.projections.journal.accounts import UNTOLD_RATE, Account, tax_account
 from ledger.projections.journal.invoices import invoice
@@ -15,15 +15,22 @@ from ledger.projections.journal.notes import (
     Arrived,
     Captured,
     Credit,
+    Credited,
     Disputed,
+    GivenUp,
+    LinesTold,
     Moved,
     Note,
+    NoteVoided,
+    Paid,
     PaidOut,
     Refunded,
     RefundFailed,
     Returned,
+    Sale,
     SentBack,
     SoldAtOnce,
+    Voided,
 )
 from ledger.projections.journal.postings import Statement, of_kind, settled
 
@@ -38,7 +45,7 @@ _FEES = frozenset({"stripe_fee", "stripe_fx_fee", "tax_fee", "network_cost"})
 def statement_of(document: str, notes: Sequence[Note]) -> Statement:
     """Return everything that follows from what is known of a document."""
     made = Statement(document)
-    for make in _MAKERS:
+    for make in {_MAKERS[type(note)]: None for note in notes}:
         make(made, notes)
     return made
 
@@ -202,4 +209,12 @@ def balance_transaction(made: Statement, notes: Sequence[Note]) -> None:
         )  # fmt: skip
 
 
-_MAKERS = (invoice, charge, dispute, payout, session, customer, balance_transaction)
+_MAKERS: Mapping[type[Note], Callable[[Statement, Sequence[Note]], None]] = {
+    **dict.fromkeys((Sale, LinesTold, Paid, GivenUp, Voided, Credited, NoteVoided), invoice),
+    **dict.fromkeys((Captured, Returned, Refunded, RefundFailed), charge),
+    **dict.fromkeys((PaidOut, Arrived, SentBack), payout),
+    Disputed: dispute,
+    SoldAtOnce: session,
+    Credit: customer,
+    Moved: balance_transaction,
+}

@@ -14,6 +14,7 @@ import msgspec
 from psycopg.rows import class_row
 
 from ledger.clock import utc
+from ledger.database import wire
 from ledger.projections.journal.documents import statement_of
 from ledger.projections.journal.notes import Note, Told
 from ledger.projections.journal.postings import Posting, Schedule
@@ -35,6 +36,10 @@ SELECT * FROM unnest(
 )
 ON CONFLICT DO NOTHING RETURNING document
 """
+_NOTES_IN = (
+    b"COPY journal_notes (document, position, recorded_at, customer_id, digest, content)"
+    b" FROM STDIN (FORMAT binary)"
+)
 _ENTRIES = (
     b"COPY journal_entries (position, recorded_at, valid_at, booked_at, document, source,"
     b" customer_id, reason, account, currency, amount_minor) FROM STDIN"
@@ -85,9 +90,7 @@ def keep_notes(connection: Connection, told: Iterable[Told]) -> set[str]:
 
     They must come in the order of positions, at least for each document.
     """
-    first: dict[tuple[str, bytes], Told] = {}
-    for one in told:
-        first.setdefault((one.document, one.digest), one)
+    first = _first(told)
     if not first:
         return set()
     rows = connection.execute(
@@ -102,6 +105,30 @@ def keep_notes(connection: Connection, told: Iterable[Told]) -> set[str]:
         ],
     ).fetchall()
     return {row[0] for row in rows}
+
+
+def load_notes(connection: Connection, told: Iterable[Told]) -> None:
+    """Keep notes of objects of which none are kept yet: all that is told of one comes at once."""
+    rows = (
+        (
+            one.document.encode(),
+            wire.bigint(one.position),
+            wire.instant(one.recorded_at),
+            wire.text(one.customer),
+            digest,
+            b"\x01" + one.content,
+        )
+        for (_, digest), one in _first(told).items()
+    )
+    wire.copy_in(connection, _NOTES_IN, rows)
+
+
+def _first(told: Iterable[Told]) -> dict[tuple[str, bytes], Told]:
+    """Return of each content the note that told it first."""
+    first: dict[tuple[str, bytes], Told] = {}
+    for one in told:
+        first.setdefault((one.document, one.digest), one)
+    return first
 
 
 def learnt(connection: Connection, documents: Sequence[str], after: int) -> Iterator[Learnt]:

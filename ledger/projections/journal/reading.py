@@ -10,10 +10,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ledger.aggregates import Account
+from ledger.aggregates import FACTS, Account
 from ledger.aggregates.base import is_set_aside
 from ledger.log import RecordedEvent
-from ledger.projections.crm.facts import NOT_PROJECTED
 from ledger.projections.journal.accounts import UNTOLD_RATE
 from ledger.projections.journal.notes import (
     Arrived,
@@ -54,14 +53,19 @@ from ledger.stripe_objects.fields import (
 from ledger.stripe_objects.references import kind_of
 
 _encode = msgspec.json.Encoder().encode
-_TELL_NOTHING = NOT_PROJECTED - {
-    Account.BalanceObserved.TOPIC, Account.InvoiceLinesObserved.TOPIC,
-}  # fmt: skip
+# Of these Stripe types, and of what we observed ourselves, is read what is told of money.
+_TYPES = (
+    "invoice.", "credit_note.", "charge.", "refund.", "payout.", "checkout.session.",
+    "customer.created", "customer.updated", "customer.deleted",
+)  # fmt: skip
+TOPICS = frozenset(
+    fact.TOPIC for fact in FACTS if fact.stripe_type and fact.stripe_type.startswith(_TYPES)
+) | {Account.BalanceObserved.TOPIC, Account.InvoiceLinesObserved.TOPIC}
 
 
 def told_by(event: RecordedEvent) -> Iterator[Told]:
     """Yield what an event tells of documents."""
-    if event.topic in _TELL_NOTHING or is_set_aside(event.data):
+    if event.topic not in TOPICS or is_set_aside(event.data):
         return
     obj = nested(event.data, "data", "object")
     reader = _READERS.get(kind_of(obj))

@@ -9,12 +9,13 @@ within days.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from struct import Struct
 from typing import Any
 
 import msgspec
 import psycopg
+from psycopg import sql
 
 from ledger.database import RUNTIME_ROLE, wire
 from ledger.log import RecordedEvent
@@ -37,7 +38,7 @@ COPY (
     SELECT o.first, e.position, e.version, e.occurred_at, e.recorded_at, e.object_id, e.stream,
         e.topic, e.customer_id, e.stripe_event_id, e.correlation_id, e.causation_id, e.data
     FROM rebuild_order AS o JOIN events AS e USING (position)
-    WHERE o.first > {after:d} AND o.first <= {until:d} ORDER BY o.first, o.position
+    WHERE o.first > {after:d} AND o.first <= {until:d} {only} ORDER BY o.first, o.position
 ) TO STDOUT (FORMAT binary)
 """
 _NUMBERS = Struct("!iqiqiqiqiq").unpack_from  # each behind its length
@@ -54,15 +55,22 @@ def statement(target: int) -> str:
 
 
 def read(
-    connection: Connection, after: int, until: int, events_max: int
+    connection: Connection,
+    after: int,
+    until: int,
+    events_max: int,
+    topics: Collection[str] | None = None,
 ) -> Iterator[list[RecordedEvent]]:
     """Yield all facts about the objects that appear first in (after, until], object by object.
 
-    A batch ends with the object that fills it. The encrypted column is not read.
+    Only those of some topics if any are named. A batch ends with the object that fills it. The
+    encrypted column is not read.
     """
     batch: list[RecordedEvent] = []
     last = 0
-    for row in wire.copy_out(connection, _READ.format(after=after, until=until).encode()):
+    only = "" if topics is None else f"AND e.topic IN ({', '.join(map(_quoted, topics))})"
+    query = _READ.format(after=after, until=until, only=only)
+    for row in wire.copy_out(connection, query.encode()):
         first, event = _event(row)
         if len(batch) >= events_max and first != last:
             yield batch
@@ -71,6 +79,10 @@ def read(
         batch.append(event)
     if batch:
         yield batch
+
+
+def _quoted(topic: str) -> str:
+    return sql.Literal(topic).as_string()
 
 
 def _event(row: memoryview) -> tuple[int, RecordedEvent]:

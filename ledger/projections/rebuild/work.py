@@ -75,7 +75,9 @@ class Worker:
             with self._connection() as connection, self._noted(connection, task) as todo:
                 if todo:
                     with self._connection() as log:
-                        for events in order.read(log, *task.bounds, LOAD_EVENTS):
+                        for events in order.read(
+                            log, *task.bounds, LOAD_EVENTS, self._projection.reads
+                        ):
                             self._load(connection, events)
         elif task.kind == "make":
             with self._database.connect_as_owner() as connection:
