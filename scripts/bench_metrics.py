@@ -211,6 +211,7 @@ def questions(connection: Any) -> dict[str, Ask]:
         "movements": lambda c: frames(c, asked(**year)),
         "customer churn": metric("customer_churn_rate", **year),
         "nrr": metric("nrr", **year),
+        "nrr known at half the log": metric("nrr", known_at=last // 2, **year),
         "grr by quarter": metric("grr", interval="quarter", **year),
         "cltv over 3 months": metric("cltv_3_periods", **year),
         "churn of the month so far": metric("customer_churn_rate", start="2026-01", end="2026-01"),

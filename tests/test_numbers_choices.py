@@ -10,6 +10,7 @@ import pytest
 from werkzeug.test import Client
 
 from ledger.application import Ledger
+from ledger.bootstrap import Installation
 from ledger.errors import ViewsBehind
 from ledger.log import RecordedEvent
 from ledger.metrics import frames
@@ -25,6 +26,7 @@ from ledger.projections.numbers import entries
 from ledger.projections.projection import Connection
 from ledger.simulator import Simulator
 from ledger.stripe_api import StripeApi
+from tests.conftest import new_ledger
 from tests.facts import event, project, record
 from tests.numbers import Numbers, at, begun, coupon, ended, held, price, sub, updated
 from tests.simulation import listed
@@ -406,6 +408,33 @@ def test_a_bridge_tells_what_was_known_before_and_what_is_known_now(numbers: Num
         asked = numbers.asked(connection, "2024-01")
         (step,) = between_positions(connection, asked, 1, asked.begins(asked.periods[0].end))
     assert (step.before_minor, step.after_minor, step.change_minor) == (1_000, 4_000, 3_000)
+
+
+def test_what_was_known_in_the_past_is_reckoned_once_and_is_of_one_ledger(
+    numbers: Numbers, installation: Installation
+) -> None:
+    told = [
+        begun("2024-01-01", sub("a", (MONTHLY, 2))), begun("2024-01-01", sub("b", (MONTHLY, 1))),
+        updated(at("2024-02-02"), sub("a", (MONTHLY, 1))),
+        begun("2024-02-03", sub("c", (MONTHLY, 1))),
+    ]  # fmt: skip
+    numbers.told(*told)
+    numbers.known_at = 3
+    first = numbers.value("nrr", "2024-02")
+    assert (
+        [numbers.value("nrr", "2024-02") for _ in range(2)]
+        == [first, first]
+        == [Fraction(2, 3)] * 2
+    )
+    numbers.known_at = 2
+    assert numbers.value("nrr", "2024-02") == 1
+    for other in new_ledger(installation):
+        else_ = Numbers(other)
+        else_.told(told[0], told[1], ended(at("2024-02-02"), sub("b", (MONTHLY, 1))), told[3])
+        else_.known_at = 3
+        assert else_.value("nrr", "2024-02") == Fraction(2, 3)
+        assert else_.value("grr", "2024-02") == Fraction(2, 3)
+        assert else_.value("churned_mrr", "2024-02") == 1_000
 
 
 def test_a_lifetime_over_three_months_uses_their_mean_churn(numbers: Numbers) -> None:

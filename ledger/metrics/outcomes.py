@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 
 from ledger.metrics.question import Period, Question
@@ -123,15 +125,77 @@ def reckoned(
 ) -> dict[tuple[Period, str], Outcome]:
     """Return the outcomes of any periods as known at the question's position, maybe of some only.
 
-    What happens at the very instant up to which is asked has happened.
+    What happens at the very instant up to which is asked has happened. What was known at a past
+    position never changes: it is reckoned once.
     """
+    if asked.is_present or customers is not None or "country" in asked.filters:
+        return _reckoned(connection, asked, periods, customers)
+    epoch = connection.execute(_EPOCH, [asked.position]).fetchone()
+    series = asked.series
+    about = (
+        epoch, series.number, series.definitions.hash, series.calculation,
+        tuple(sorted(asked.filters.items())),
+    )  # fmt: skip
+    keys = {one: (*about, *_span(asked, one)) for one in periods}
+    known = {one: found for one, key in keys.items() if (found := _known.get(key)) is not None}
+    rest = [one for one in periods if one not in known]
+    if rest:
+        made = _reckoned(connection, asked, rest)
+        for one in rest:
+            known[one] = {key[1]: outcome for key, outcome in made.items() if key[0] == one}
+            _known.put(keys[one], known[one])
+    return {
+        (period, currency): outcome
+        for period, of_period in known.items()
+        for currency, outcome in of_period.items()
+    }
+
+
+class _Remembered:
+    """What was reckoned last, for as many periods as are kept; shared by threads."""
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._lock = Lock()
+        self._known: OrderedDict[Hashable, dict[str, Outcome]] = OrderedDict()
+
+    def get(self, key: Hashable) -> dict[str, Outcome] | None:
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
+    def put(self, key: Hashable, found: dict[str, Outcome]) -> None:
+        with self._lock:
+            self._known[key] = found
+            if len(self._known) > self._kept:
+                self._known.popitem(last=False)
+
+
+_known = _Remembered(20_000)
+# Which log it is: no other has recorded something at that position at that microsecond.
+_EPOCH = "SELECT current_schema(), position, recorded_at FROM events WHERE position = %s"
+
+
+def _span(asked: Question, period: Period) -> tuple[datetime, datetime]:
+    """Return from when until before when a period is reckoned."""
     instant = timedelta(microseconds=1)
+    return asked.begins(period.start), min(asked.begins(period.end), asked.until + instant)
+
+
+def _reckoned(
+    connection: Connection,
+    asked: Question,
+    periods: list[Period],
+    customers: list[str] | None = None,
+) -> dict[tuple[Period, str], Outcome]:
+    spans = [_span(asked, one) for one in periods]
     bounds: dict[str, Any] = {
         **asked.bounds,
         "customers": customers,
         "numbers": list(range(len(periods))),
-        "starts": [asked.begins(one.start) for one in periods],
-        "ends": [min(asked.begins(one.end), asked.until + instant) for one in periods],
+        "starts": [start for start, _ in spans],
+        "ends": [end for _, end in spans],
     }
     query = _RECKONED.format(conditions=asked.conditions)
     return {
