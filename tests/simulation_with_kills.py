@@ -17,7 +17,8 @@ from ledger.simulator.moments import DAY
 from ledger.simulator.sending import Sender
 from tests.facts import SECRET
 from tests.simulation import API_KEY, Business, Setting, faults, listed
-from tests.test_kills import KILLS, Server, eventually, serving
+from tests.test_kills import KILLS, Server, serving
+from tests.waiting import eventually
 
 KILLS_PER_RUN = 3
 LIVED_DAYS = 7  # one more step may take twenty: all of it can be listed

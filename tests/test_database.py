@@ -42,7 +42,7 @@ from ledger.log import Log, NewEvent
 from ledger.privacy.box import open_box, seal_box
 from ledger.settings import Settings
 from tests.facts import SECRET, T0, customer, event, record
-from tests.test_kills import eventually
+from tests.waiting import eventually
 
 MASTER_KEY = "YW5vdGhlci1tYXN0ZXIta2V5LW9mLTMyLWJ5dGVzISE="
 PATIENCE_SECONDS = 60

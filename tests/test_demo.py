@@ -15,7 +15,8 @@ from ledger.cli.demo import demo_token, open_demo
 from ledger.demo import NAME, Demo, DemoMixed, DemoUnheard
 from tests.conftest import new_ledger
 from tests.facts import customer, event, record
-from tests.test_kills import Server, eventually
+from tests.test_kills import Server
+from tests.waiting import eventually
 
 TOLD_SECONDS_MAX = 120
 

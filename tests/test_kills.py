@@ -17,7 +17,6 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from threading import Condition, Event, Thread
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from ledger.privacy.box import open_box
 from ledger.settings import Settings
 from tests.facts import SECRET, Json, customer, event, signed
 from tests.test_database import ledger_command, log_faults
+from tests.waiting import eventually
 
 PROC = Path("/proc")
 TOKEN = "bootstrap-token-of-the-kill-tests"
@@ -40,16 +40,6 @@ APPEND_PATIENCE_SECONDS = 60
 pytestmark = pytest.mark.skipif(
     not (PROC / "self" / "stat").exists(), reason="finds processes in /proc, which only Linux has"
 )
-
-
-def eventually(is_so: Callable[[], bool], seconds: float) -> bool:
-    """Return whether something comes true in time."""
-    deadline, pause = monotonic() + seconds, Event()
-    while not is_so():
-        if monotonic() > deadline:
-            return False
-        pause.wait(PAUSE_SECONDS)
-    return True
 
 
 def children_of(pid: int) -> dict[int, str]:

@@ -13,7 +13,7 @@ from ledger.application import Ledger
 from ledger.log import RecordedEvent
 from ledger.projections import Crm, Runner
 from tests.facts import customer, event, record
-from tests.test_kills import eventually
+from tests.waiting import eventually
 
 
 class Squeamish(Crm):

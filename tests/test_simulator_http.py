@@ -27,9 +27,10 @@ from ledger.simulator.http.parameters import accepted_by
 from ledger.simulator.http.routes import routes
 from ledger.simulator.http.webhooks import Webhooks
 from tests.facts import SECRET
-from tests.test_kills import eventually, serving
+from tests.test_kills import serving
 from tests.test_simulator_delivery import Listener
 from tests.test_simulator_subscriptions import DAY, T0, Shop
+from tests.waiting import eventually
 
 KEY = "sk_test_simulated"
 
