@@ -37,3 +37,10 @@ def replacing(file: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
         raise RequestInvalid(f"{file} cannot be written: {error.strerror}.") from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def require_writable(file: Path) -> None:
+    """Raise RequestInvalid if a file cannot be written where it is wanted."""
+    folder = file.resolve().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RequestInvalid(f"{file} cannot be written: {folder} is no folder to write in.")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ledger.accounting import closing
 from ledger.aggregates import Account
 from ledger.aggregates.base import PERIODS_STREAM
 from ledger.application import Ledger
@@ -240,12 +241,12 @@ def closed_until(books: Bookkeeper, position: int, **more: Any) -> None:
         "type": "period.closed", "period": "2024-01", "starts_at": "2024-01-01T00:00:00+00:00",
         "ends_at": "2024-02-01T00:00:00+00:00", "closed_until": position, **more,
     }  # fmt: skip
-    closing = NewEvent(
+    closed = NewEvent(
         PERIODS_STREAM, Account.PeriodClosed.TOPIC, books.ledger.clock.now(),
         json.dumps(data).encode(), version=1,
     )  # fmt: skip
     with books.ledger.pool.connection() as connection:
-        Log(connection).append([closing])
+        Log(connection).append([closed])
 
 
 @pytest.mark.parametrize("batch_events", [1, 1000])
@@ -263,6 +264,17 @@ def test_what_is_recorded_while_a_month_is_being_closed_is_booked_after_it(
     assert books.balances(MARCH)["receivable"] == 1_620
     done = Rebuild(shell.settings, books.ledger, Journal, workers=0).run(swap=False)
     assert done.differences == []
+
+
+def test_nothing_is_closed_in_an_empty_ledger_or_before_a_file_can_be_written(
+    settings: Settings, ledger: Ledger, tmp_path: Path
+) -> None:
+    shell = Shell(settings, ledger.name)
+    assert "is it this ledger?" in shell("close", "2024-01").err
+    nowhere = str(tmp_path / "none" / "a.zip")
+    assert "cannot be written" in shell("close", "2024-01", "--evidence", nowhere).err
+    with ledger.pool.connection() as connection:
+        assert Log(connection).last_position() == 0
 
 
 def test_two_that_close_at_once_do_not_both_close(shell: Shell, books: Bookkeeper) -> None:
@@ -329,7 +341,9 @@ def test_what_cannot_be_closed_is_said(shell: Shell, books: Bookkeeper, months: 
 
 def test_a_month_is_not_closed_while_the_journal_is_behind(shell: Shell, books: Bookkeeper) -> None:
     books.ledger.intake.receive(json.dumps(finalized(bill(line(1), name="in_4"))).encode())
-    said = shell("close", "2024-01")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(closing, "WAIT_SECONDS", 0.0)
+        said = shell("close", "2024-01")
 
     assert (said.code, "catch up first" in said.err) == (1, True)
 
@@ -429,6 +443,15 @@ def test_seals_from_before_the_closing_prove_what_they_cover(
     assert (done.returncode, "1 are newer" in done.stdout) == (0, True), done.stdout
     none = check(file, str(file))
     assert (none.returncode, "no file of seals" in none.stderr) == (1, True)
+
+
+def test_a_damaged_file_says_so(evidence: Path) -> None:
+    broken = changed(evidence, "period.json", '"tables"', '"others"')
+    assert "damaged" in check(broken).stderr
+    with zipfile.ZipFile(broken, "a") as archive:
+        archive.writestr("more.txt", "more")
+    done = check(changed(evidence, "README.txt", "month", "year"))
+    assert done.returncode == 0  # what it says of itself proves nothing
 
 
 def test_evidence_of_another_log_is_not_among_the_seals_kept(evidence: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from ledger.application import Ledger
 from ledger.bootstrap import Installation
 from ledger.errors import RequestInvalid
+from ledger.log import Log, NewEvent
 from ledger.metrics.definitions import add_definitions, adopt_definitions, changed
 from ledger.metrics.movements import movements
 from ledger.metrics.restatement import between_definitions, between_positions
@@ -375,6 +377,30 @@ def test_choices_that_are_none_are_refused_by_name(changes: Any, told: str) -> N
     assert told in str(refused.value)
     with pytest.raises(RequestInvalid):
         read({"name": "nothing"})
+
+
+@pytest.mark.parametrize("share", ["abc", "1/0", "0/1", "-1/2", "\uff11", ""])
+def test_a_share_that_is_none_never_gets_into_the_log(numbers: Numbers, share: str) -> None:
+    with pytest.raises(RequestInvalid, match=r"months_per_period\.month is a fraction"):
+        changed(shipped("adopted"), {"months_per_period.month": share}, "odd")
+    for name in ("a/b", "=x", "../x", "-z", "two words", "n" * 41):
+        with pytest.raises(RequestInvalid, match="is no name"):
+            changed(shipped("adopted"), {}, name)
+    with pytest.raises(RequestInvalid, match="There is no calculation 99"):
+        add_definitions(numbers.ledger, shipped("stripe"), calculation=99, actor="tests")
+
+
+def test_a_set_that_cannot_be_read_holds_up_no_other(numbers: Numbers) -> None:
+    odd = msgspec.to_builtins(shipped("stripe"))
+    odd["months_per_period"]["month"] = "abc"
+    data = {"type": "definitions.added", "definitions": odd, "hash": "0", "calculation": 1}
+    with numbers.ledger.pool.connection() as connection:
+        Log(connection).append([
+            NewEvent("definitions", "Account.DefinitionsAdded", NOW, msgspec.json.encode(data))
+        ])  # fmt: skip
+    numbers.told(begun("2024-01-01", sub("a", (price(1_000), 1))))
+
+    assert numbers.value("mrr", "2024-01") == 1_000
 
 
 def test_days_begin_where_the_definitions_say(numbers: Numbers) -> None:

@@ -34,7 +34,8 @@ def numbers(ledger: Ledger) -> Numbers:
 def bill(name: str, **more: Any) -> Json:
     return invoice(
         f"in_{name}", of=f"cus_{name}", currency="usd", status="open", amount_due=1_000,
-        total=1_000, amount_remaining=1_000, **{"payment_intent": f"pi_{name}", **more},
+        total=1_000, amount_remaining=1_000, next_payment_attempt=at("2027-01-01"),
+        **{"payment_intent": f"pi_{name}", **more},
     )  # fmt: skip
 
 
@@ -196,6 +197,19 @@ def test_what_is_credited_in_full_is_given_up_not_recovered(numbers: Numbers) ->
     (told,) = asked(numbers, "2024-03")
 
     assert (told.failed, told.failed_minor, told.recovered, told.given_up) == (1, 1_000, 0, 1)
+
+
+def test_what_stripe_does_not_try_again_is_given_up_until_it_is_paid_after_all(
+    numbers: Numbers,
+) -> None:
+    left = bill("a", attempt_count=4) | {"next_payment_attempt": None}
+    numbers.told(event("invoice.payment_failed", left, at=at("2024-03-01")))
+    (told,) = asked(numbers, "2024-03")
+    assert (told.given_up, told.in_progress) == (1, 0)
+
+    numbers.told(*paid("a", "2024-04-04"))
+    (told,) = asked(numbers, "2024-03")
+    assert (told.given_up, told.recovered) == (0, 1)
 
 
 def test_amounts_beyond_64_bits_are_told(numbers: Numbers) -> None:

@@ -41,7 +41,7 @@ class MetricQuery(AtMoment):
     product = id_filter()
     price = id_filter()
     plan = id_filter()
-    billing_interval = fields.String(validate=_SHORT)
+    billing_interval = fields.String(validate=validate.OneOf(("day", "week", "month", "year")))
     country = id_filter()
     cohort = fields.String(validate=_SHORT)
 
@@ -80,6 +80,13 @@ class RecoveryQuery(MetricQuery):
 
     window_days = fields.Integer(load_default=WINDOW_DAYS)
     first_invoices = fields.Boolean(load_default=False)
+
+
+_KIND_OF = {
+    "new_mrr": "new", "expansion_mrr": "expansion", "contraction_mrr": "contraction",
+    "churned_mrr": "churn", "reactivation_mrr": "reactivation", "new_customers": "new",
+    "churned_customers": "churn", "reactivated_customers": "reactivation",
+}  # fmt: skip
 
 
 def routes(blueprint: Blueprint) -> None:
@@ -146,6 +153,7 @@ def explain_metric(name: str) -> Response:
         asked_for["start"] = asked_for["end"] = period
     limit, after = asked_for.pop("limit"), _cursor(asked_for.pop("starting_after", None))
     kind, customer = asked_for.pop("kind", None), asked_for.pop("customer", None)
+    kind = kind or _KIND_OF.get(name)
     with reading() as caller:
         metric_named(name)
         asked = _asked(caller, asked_for)
@@ -224,6 +232,8 @@ def list_lost_customers() -> Response:
 
 
 def _asked(caller: Caller, given: dict[str, Any]) -> Question:
+    if given.get("price") and given.get("plan"):
+        raise ApiError(400, "parameter_invalid", "`plan` is another name of `price`: give one.")
     now = caller.ledger.clock.now()
     moment = moment_of(
         caller.connection, given.pop("as_of", None), given.pop("known_at", None), now

@@ -25,6 +25,10 @@ ENVELOPE = (
     "position", "stream", "version", "topic", "customer_id", "object_id", "stripe_event_id",
     "occurred_at_us", "recorded_at_us", "correlation_id", "causation_id",
 )  # fmt: skip
+MEMBERS = (
+    "README.txt", "__main__.py", "period.json", "opening.csv", "entries.csv", "earned.csv",
+    "events.jsonl",
+)  # fmt: skip
 DEFERRED, REVENUE = "Liabilities:DeferredRevenue", "Income:Revenue"
 
 
@@ -173,11 +177,17 @@ def read_seals(file: Path) -> dict[int, str]:
 def main() -> None:
     """Check the archive this program lies in, and say what was found."""
     kept = read_seals(Path(sys.argv[1])) if len(sys.argv) > 1 else None
-    with zipfile.ZipFile(sys.argv[0]) as archive:
-        period = json.loads(archive.read("period.json"))
-        found = list(check(archive, kept))
-        entries = len(list(rows(archive, "entries.csv")))
-        events, blocks = read_events(archive)
+    try:
+        with zipfile.ZipFile(sys.argv[0]) as archive:
+            odd = sorted(archive.namelist()) != sorted(MEMBERS)
+            period = json.loads(archive.read("period.json"))
+            found = list(check(archive, kept))
+            entries = len(list(rows(archive, "entries.csv")))
+            events, blocks = read_events(archive)
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        sys.exit(f"The evidence is damaged, it proves nothing: {type(error).__name__}, {error}")
+    if odd:
+        found.append("the file holds something else, or something twice")
     if found:
         sys.exit("\n".join(found))
     sys.stdout.write(

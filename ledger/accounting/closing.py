@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from threading import Event
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from psycopg import IsolationLevel
 
 from ledger.accounting.books import Books, open_books, require_balanced
 from ledger.accounting.evidence import month_of
@@ -16,11 +19,12 @@ from ledger.aggregates import Account
 from ledger.aggregates.base import PERIODS_STREAM
 from ledger.errors import RequestInvalid, VersionConflict, ViewsBehind
 from ledger.log import Log, NewEvent
+from ledger.log.log import prepare
 from ledger.log.seals import seal
 from ledger.metrics import telling
 from ledger.metrics.answers import answer
 from ledger.metrics.metrics import METRICS
-from ledger.metrics.question import period_of, question
+from ledger.metrics.question import Question, numbers_position, period_of, question
 from ledger.moments import Moment
 from ledger.periods import next_of
 from ledger.projections.projection import Connection
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from ledger.application import Ledger
 
 _encode = msgspec.json.Encoder().encode
+WAIT_SECONDS, PAUSE_SECONDS = 10.0, 0.05
+KEPT_AS_KNOWN_NOW = frozenset({"trials"})
 
 _SEALED = "SELECT block, last_position, hash FROM seals ORDER BY block DESC LIMIT 1"
 
@@ -73,28 +79,23 @@ def close(ledger: Ledger, month: str, *, actor: str) -> tuple[Closing, bool]:
         for one in known:
             if one.period == month:
                 return one, False
-        books = open_books(connection)
-        starts_at, ends_at = _bounds(ledger, books, known, month, start, end)
+        _require_next(known, month, start)
+        _wait_for_views(connection)
         seal(connection)
-        data = {
-            "type": "period.closed",
-            "period": month,
-            "starts_at": starts_at.isoformat(),
-            "ends_at": ends_at.isoformat(),
-            "zone": str(books.zone),
-            "closed_until": books.position,
-            "seal": _seal(connection),
-            "tables": month_of(books, starts_at, ends_at).digests,
-            **_numbers(ledger, connection, month, books, ends_at),
-            "actor": actor,
-        }
-        event = NewEvent(
-            PERIODS_STREAM,
-            Account.PeriodClosed.TOPIC,
-            ledger.clock.now(),
-            _encode(data),
-            version=known[-1].version + 1 if known else 1,
-        )
+    with ledger.database.connect(ledger.schema) as connection:
+        # One snapshot: whatever is projected meanwhile, balances and metrics are of one moment.
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        with connection.transaction():
+            prepare(connection)
+            data = {**_closed(ledger, connection, known, month, start, end), "actor": actor}
+    event = NewEvent(
+        PERIODS_STREAM,
+        Account.PeriodClosed.TOPIC,
+        ledger.clock.now(),
+        _encode(data),
+        version=known[-1].version + 1 if known else 1,
+    )
+    with ledger.pool.connection() as connection:
         try:
             Log(connection).append([event])
         except VersionConflict as error:
@@ -104,33 +105,63 @@ def close(ledger: Ledger, month: str, *, actor: str) -> tuple[Closing, bool]:
     return found, True
 
 
-def _month(month: str) -> tuple[date, date]:
-    start, end = period_of(month, "PERIOD")
-    if month != f"{start:%Y-%m}":
-        raise RequestInvalid(f"Months are closed: {start:%Y-%m}, not {month!r}.")
-    return start, end
+def _closed(
+    ledger: Ledger,
+    connection: Connection,
+    known: Sequence[Closing],
+    month: str,
+    start: date,
+    end: date,
+) -> dict[str, Any]:
+    """Return what is recorded of a month that is closed now."""
+    books = open_books(connection)
+    books = replace(books, position=min(books.position, numbers_position(connection)))
+    # A month begins where the last closed one ended.
+    starts_at = datetime.fromisoformat(known[-1].data["ends_at"]) if known else books.begins(start)
+    ends_at = books.begins(end)
+    if ends_at > ledger.clock.now():
+        raise RequestInvalid(f"{month} is not over: it ends at {ends_at:%F %T} UTC.")
+    if not known and not books.balances(ends_at):
+        raise RequestInvalid(f"Nothing was booked until the end of {month}: is it this ledger?")
+    return {
+        "type": "period.closed",
+        "period": month,
+        "starts_at": starts_at.isoformat(),
+        "ends_at": ends_at.isoformat(),
+        "zone": str(books.zone),
+        "closed_until": books.position,
+        "seal": _seal(connection),
+        "tables": month_of(books, starts_at, ends_at).digests,
+        **_numbers(ledger, connection, month, books, ends_at),
+    }
 
 
-def _bounds(
-    ledger: Ledger, books: Books, known: Sequence[Closing], month: str, start: date, end: date
-) -> tuple[datetime, datetime]:
-    """Return when a month begins and ends; it begins where the last closed one ended."""
-    starts_at, ends_at = books.begins(start), books.begins(end)
+def _require_next(known: Sequence[Closing], month: str, start: date) -> None:
     if known:
         following = next_of(_month(known[-1].period)[0], "month")
         if start != following:
             raise RequestInvalid(
                 f"Months are closed one after the other: the next one is {following:%Y-%m}."
             )
-        starts_at = datetime.fromisoformat(known[-1].data["ends_at"])
-    if ends_at > ledger.clock.now():
-        raise RequestInvalid(f"{month} is not over: it ends at {ends_at:%F %T} UTC.")
-    last = Log(books.connection).last_position()
-    if books.position < last:
-        raise ViewsBehind(
-            f"The journal is at {books.position} of {last}: let `ledger worker` catch up first."
-        )
-    return starts_at, ends_at
+
+
+def _wait_for_views(connection: Connection) -> None:
+    """Wait until journal and numbers have read what the log holds now; raise ViewsBehind."""
+    last = Log(connection).last_position()
+    deadline, pause = monotonic() + WAIT_SECONDS, Event()
+    while (seen := min(open_books(connection).position, numbers_position(connection))) < last:
+        if monotonic() > deadline:
+            raise ViewsBehind(
+                f"The books are at {seen} of {last}: let `ledger worker` catch up first."
+            )
+        pause.wait(PAUSE_SECONDS)
+
+
+def _month(month: str) -> tuple[date, date]:
+    start, end = period_of(month, "PERIOD")
+    if month != f"{start:%Y-%m}":
+        raise RequestInvalid(f"Months are closed: {start:%Y-%m}, not {month!r}.")
+    return start, end
 
 
 def _seal(connection: Connection) -> dict[str, Any] | None:
@@ -161,9 +192,20 @@ def _numbers(
             "hash": series.definitions.hash,
             "calculation": series.calculation,
         },
-        "metrics": [
-            {"metric": metric.name, **telling.told_answer(asked, metric, one)}
-            for metric in METRICS.values()
-            for one in answer(connection, asked, metric.name, None)
-        ],
+        "metrics": _metrics(connection, asked),
     }
+
+
+def _metrics(connection: Connection, asked: Question) -> list[dict[str, Any]]:
+    """Return every metric of a month; one that is kept as known now only, as that."""
+    now = replace(asked, is_present=True)
+    told = []
+    for metric in METRICS.values():
+        of = now if metric.needs & KEPT_AS_KNOWN_NOW else asked
+        for one in answer(connection, of, metric.name, None):
+            if one.value.reason and one.value.reason.startswith("no rate"):
+                raise RequestInvalid(
+                    f"`{metric.name}` cannot be told: {one.value.reason}. Import rates first."
+                )
+            told.append({"metric": metric.name, **telling.told_answer(of, metric, one)})
+    return told

@@ -56,7 +56,9 @@ WITH closed AS (
         ON e.position > c.closed_until AND e.valid_at >= c.begins AND e.valid_at < c.ends_at
     WHERE c.is_asked
     UNION ALL
-    SELECT c.period, s.position, NULL, s.valid_at, s.since, s.source, 'earned', s.customer_id,
+    SELECT c.period, s.position,
+        (SELECT recorded_at FROM events WHERE position = s.position), s.valid_at, s.since,
+        s.source, 'earned', s.customer_id,
         side.account, s.currency, side.sign * s.earned
     FROM closed AS c CROSS JOIN LATERAL (
         SELECT t.*, {EARNED.replace("since", "t.valid_at").replace("%(at)s", "c.ends_at")} AS earned

@@ -46,6 +46,7 @@ FROM (
         -sum(amount_minor) AS paid
     FROM journal_entries
     WHERE account = 'receivable' AND reason = 'paid' AND customer_id IS NOT NULL
+        AND (%(currency)s::text IS NULL OR currency = %(currency)s)
         AND booked_at < %(at)s AND position <= %(position)s
     GROUP BY 1, 2
 ) AS p JOIN (
@@ -59,7 +60,7 @@ LOYAL_SHOWN = 100
 _COHORTS = """
 SELECT customer_id, currency, min(cohort) AS cohort FROM mrr_entries
 WHERE series = %(series)s AND cohort >= %(first)s AND cohort < %(last)s
-    AND position <= %(position)s
+    AND valid_at < %(at)s AND position <= %(position)s
 GROUP BY 1, 2
 """
 _COHORT_SIZES = f"SELECT cohort, currency, count(*) FROM ({_COHORTS}) AS m GROUP BY 1, 2"  # noqa: S608
@@ -128,7 +129,11 @@ def best_selling(books: Books, start: date, end: date) -> list[Row]:
 
 
 def loyal_customers(
-    books: Books, before: datetime, series: int, limit: int = LOYAL_SHOWN
+    books: Books,
+    before: datetime,
+    series: int,
+    currency: str | None = None,
+    limit: int = LOYAL_SHOWN,
 ) -> list[Row]:
     """Return who has been paying longest and still does, with what they paid since."""
     return [
@@ -142,7 +147,7 @@ def loyal_customers(
             "mrr": int(mrr),
         }
         for customer, currency, since, invoices, paid, mrr in books.rows(
-            _LOYAL, at=before, series=series, limit=limit
+            _LOYAL, at=before, series=series, currency=currency, limit=limit
         )
     ]
 

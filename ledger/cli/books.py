@@ -27,7 +27,7 @@ from ledger.cli.context import Context, json_option, say_json, this_user
 from ledger.cli.events import known_at_option
 from ledger.cli.shown import Report
 from ledger.errors import RequestInvalid
-from ledger.files import replacing
+from ledger.files import replacing, require_writable
 from ledger.metrics.question import Question, period_of
 from ledger.moments import moment_of
 
@@ -88,7 +88,9 @@ def _best_selling(books: Books, asked: Question) -> Report:
 
 
 def _loyal(books: Books, asked: Question) -> Report:
-    rows = sales.loyal_customers(books, _until(books, asked), asked.series.number)
+    rows = sales.loyal_customers(
+        books, _until(books, asked), asked.series.number, asked.filters.get("currency")
+    )
     columns = ("customer", "currency", "since", "months", "invoices", "paid", "mrr")
     return Report(rows, columns, ("paid", "mrr"))
 
@@ -137,6 +139,8 @@ def close(
     --evidence FILE.zip an outsider can verify the month offline: `python3 FILE.zip`. A month that
     is closed already stays as it is.
     """
+    if evidence:
+        require_writable(evidence)
     with context.ledger(writes=True) as ledger:
         closing, is_new = close_month(ledger, month, actor=actor or this_user())
         events = write_month(ledger, closing.data, closing.position, evidence) if evidence else None
@@ -190,6 +194,8 @@ def export(
             f"For {form} --accounts FILE says which of your accounts stands for each of the"
             " ledger's; `ledger export accounts` prints a file to fill in."
         )
+    if currency and form in ("beancount", "accounts"):
+        raise RequestInvalid(f"{form} is of all currencies: leave --currency away.")
     if form == "beancount" and start:
         raise RequestInvalid("A beancount file begins at the beginning: leave --from away.")
     with context.ledger() as ledger, ledger.pool.connection() as connection:

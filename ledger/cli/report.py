@@ -121,6 +121,8 @@ def report(
             if name in BOOK_REPORTS:
                 made = _of_books(connection, asked, name, by)
             elif name in _REPORTS:
+                if by:
+                    raise RequestInvalid(f"`{name}` is not told apart: leave --by away.")
                 made = _REPORTS[name](connection, asked)
             else:
                 made = _metric(connection, asked, name, by)

@@ -56,6 +56,7 @@ class Cohort:
 
 def cohorts(connection: Connection, asked: Question) -> list[Cohort]:
     """Return the cohorts that began in the question's periods, each until the question's end."""
+    asked.require_as_it_is("cohorts")
     asked.require_filters("cohorts", {"currency", "cohort", "country"})
     known = asked.filters.keys() <= {"currency", "cohort"}
     source = Source(

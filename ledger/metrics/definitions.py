@@ -58,14 +58,16 @@ def add_definitions(
     Raises RequestInvalid if another set has that name, or if it is there already.
     """
     calculation = calculation or NEWEST_CALCULATION
+    if calculation not in CALCULATIONS:
+        known = ", ".join(map(str, CALCULATIONS))
+        raise RequestInvalid(f"There is no calculation {calculation}; there are {known}.")
     with ledger.pool.connection() as connection:
         for one in series_until(connection, END):
             if one.definitions == definitions and one.calculation == calculation:
                 raise RequestInvalid(f"{one.label} is there already.")
             if one.definitions.name == definitions.name and one.definitions != definitions:
                 raise RequestInvalid(
-                    f"There are other definitions named {definitions.name!r}: choose a name"
-                    " (--name)."
+                    f"There are other definitions named {definitions.name!r}: choose a name (--as)."
                 )
         _append(
             ledger,

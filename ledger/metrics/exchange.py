@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("date", "from", "to", "rate")
 PER_EVENT = 500
-DIGITS_MAX = 24  # of a rate, before and after the point
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,24})?").fullmatch
 _encode = msgspec.json.Encoder().encode
 
 Rate = tuple[str, str, str, str]  # day, from, to, rate
@@ -80,6 +81,10 @@ def _rates(file: Path, rows: csv.DictReader[str]) -> Iterator[Rate]:
     known: dict[tuple[str, str, str], str] = {}
     for row in rows:
         where = f"{file}, line {rows.line_num}"
+        if None in row or None in row.values():
+            raise RequestInvalid(
+                f"{where}: needs {len(COLUMNS)} columns; decimals are written with a point (1.08)."
+            )
         day, base, quote, rate = (str(row.get(name) or "").strip() for name in COLUMNS)
         base, quote = base.lower(), quote.lower()
         number = _positive(rate)
@@ -95,12 +100,10 @@ def _rates(file: Path, rows: csv.DictReader[str]) -> Iterator[Rate]:
 
 
 def _positive(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
+    if not _NUMBER(text):
         return None
-    bounded = number.is_finite() and number > 0 and abs(number.adjusted()) < DIGITS_MAX
-    return number if bounded and len(number.as_tuple().digits) <= DIGITS_MAX else None
+    number = Decimal(text)
+    return number if number > 0 else None
 
 
 def _is_day(text: str) -> bool:

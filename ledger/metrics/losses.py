@@ -157,6 +157,7 @@ def _lost_customer(
 
 
 def _query(asked: Question, columns: str) -> str:
+    asked.require_as_it_is("churn_reasons")
     asked.require_filters("churn_reasons", {"currency", "product", "price"})
     asked.require_present("churn_reasons")
     return _LOST.format(columns=columns, conditions=asked.conditions)

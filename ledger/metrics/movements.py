@@ -71,6 +71,7 @@ def movements(
     limit: int = LIMIT_MAX,
 ) -> list[Movement]:
     """Return the movements in the question's periods, in the order of time; `after` a cursor."""
+    asked.require_as_it_is("changes")
     where = asked.conditions
     where += " AND kind = %(kind)s" if kind else ""
     where += " AND customer_id = %(customer)s" if customer else ""

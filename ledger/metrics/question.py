@@ -122,6 +122,11 @@ class Question:
         if odd := self.filters.keys() - known:
             raise RequestInvalid(f"`{name}` cannot be filtered by {', '.join(sorted(odd))}.")
 
+    def require_as_it_is(self, name: str) -> None:
+        """Raise RequestInvalid if one currency is asked of what is told in each."""
+        if self.convert_to is not None:
+            raise RequestInvalid(f"`{name}` is told per currency: `convert_to` cannot be asked.")
+
     def require_present(self, name: str) -> None:
         """Raise RequestInvalid if the past is asked of what is kept as known now."""
         if not self.is_present:
@@ -148,6 +153,7 @@ def question(
     if interval not in INTERVALS:
         raise RequestInvalid(f"`interval` is one of {', '.join(INTERVALS)}, not {interval!r}.")
     chosen: Interval = interval
+    convert_to = convert_to and convert_to.lower()
     if convert_to is not None and not is_currency(convert_to):
         raise RequestInvalid(
             f"`convert_to` is a currency as Stripe spells it (usd), not {convert_to!r}."
@@ -170,6 +176,10 @@ def question(
         raise RequestInvalid(
             f"There is no filter {min(unknown)!r}; there are {', '.join(FILTERS)}."
         )
+    if "currency" in known:
+        known["currency"] = known["currency"].lower()
+        if not is_currency(known["currency"]):
+            raise RequestInvalid(f"`currency` is three letters (usd), not {known['currency']!r}.")
     if "cohort" in known:
         known["cohort"] = str(period_of(known["cohort"], "cohort")[0])
     periods = tuple(_between(first, last, chosen))

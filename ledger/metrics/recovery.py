@@ -127,6 +127,7 @@ def recovery(
     With `firsts` first invoices of subscriptions count too. Raises RequestInvalid for other
     filters than currency and country, and for what was known in the past.
     """
+    asked.require_as_it_is("recovery")
     asked.require_filters("recovery", {"currency", "country"})
     asked.require_present("recovery")
     if not 1 <= window_days <= WINDOW_DAYS_MAX:

@@ -40,6 +40,7 @@ def statuses(connection: Connection, asked: Question) -> list[Standing]:
 
     A customer has one status, that of the best of their subscriptions, whatever they pay in.
     """
+    asked.require_as_it_is("statuses")
     asked.require_filters("statuses", {"country"})
     source = Source(
         "level_entries", "measure, customers", None if asked.filters else "level_days"

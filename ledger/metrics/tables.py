@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
+
+from ledger.errors import RequestInvalid
 
 # What a spreadsheet takes for a formula if a cell begins with it.
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -60,4 +63,7 @@ def write_xlsx(
     for index, width in enumerate(widths):
         sheet.set_column(index, index, min(width + 2, _WIDTH_MAX))
     sheet.freeze_panes(1, 0)
-    book.close()
+    try:
+        book.close()
+    except (OSError, FileCreateError) as error:
+        raise RequestInvalid(f"{path} cannot be written: {error}.") from error

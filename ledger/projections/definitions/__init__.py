@@ -7,8 +7,10 @@ the event that added it, so that a replay needs nothing else.
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Literal
@@ -23,6 +25,15 @@ from ledger.money import is_currency
 Profile = Literal["recurring", "forever", "net", "list"]
 Recognized = Literal["when_ended", "when_scheduled", "end_of_paid_period"]
 DELINQUENT_DAYS_MAX = 90
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}").fullmatch
+_FRACTION = re.compile(r"[0-9]{1,9}(/[0-9]{1,9}|\.[0-9]{1,9})?").fullmatch
+
+
+def _positive(text: str) -> bool:
+    try:
+        return Fraction(text) > 0
+    except ZeroDivisionError:
+        return False
 
 
 class MonthsPerPeriod(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -139,6 +150,16 @@ def read(given: Mapping[str, Any]) -> Definitions:
     days = found.counts.delinquent_after_days
     if days is not None and not 1 <= days <= DELINQUENT_DAYS_MAX:
         raise RequestInvalid(f"delinquent_after_days is 1 to {DELINQUENT_DAYS_MAX}, not {days}.")
+    if not _NAME(found.name):
+        raise RequestInvalid(
+            f"{found.name!r} is no name for definitions: at most 40 letters, digits, `_`, `.`, `-`."
+        )
+    for unit in ("day", "week", "month", "year"):
+        share = getattr(found.months_per_period, unit)
+        if not _FRACTION(share) or not _positive(share):
+            raise RequestInvalid(
+                f"months_per_period.{unit} is a fraction above 0 (as 1/12), not {share!r}."
+            )
     if not 0 <= found.grouping.minutes <= 24 * 60:
         raise RequestInvalid("grouping.minutes is 0 to 1440.")
     return found

@@ -47,7 +47,7 @@ class Numbers(Projection):
     """What the business is worth a month, why that changed, and what became of its customers."""
 
     name = "numbers"
-    version = 2
+    version = 3
     package = __name__
     tables = (
         "mrr_series", "mrr_entries", "mrr_days", "mrr_price_days", "mrr_price_months",

@@ -17,7 +17,7 @@ from ledger.stripe_objects.references import kind_of
 # `recovered_by`: outside (not through Stripe), card_updated (by another card than those that
 # failed), retry (nobody asked for it: Stripe's own schedule), request (somebody did: the customer
 # on a page, or a program), unknown (the event that tells was not heard). What is credited in full
-# was not collected: it is closed.
+# was not collected: it is closed. So is what Stripe will not try again, until it is paid after all.
 _MAKE = """
 INSERT INTO collections (
     invoice_id, customer_id, subscription_id, currency, amount_minor, billing_reason,
@@ -35,7 +35,7 @@ SELECT object_id, customer_id, canonical ->> 'subscription', canonical ->> 'curr
             IS DISTINCT FROM 'string' THEN 'retry'
         ELSE 'request'
     END,
-    CASE WHEN paid_at IS NULL THEN coalesce(given_up_at, settled_at) END, payment_id
+    CASE WHEN paid_at IS NULL THEN coalesce(given_up_at, settled_at, left_at) END, payment_id
 FROM (
     SELECT i.*, paying.id AS payment_id, paying.decline_code, cards.differ AS cards_differ,
         CASE WHEN (i.canonical ->> 'amount_paid')::numeric > 0 THEN i.settled_at END AS paid_at,
@@ -55,6 +55,10 @@ FROM (
                 (now.canonical ->> 'voided_at')::bigint,
                 (now.canonical ->> 'marked_uncollectible_at')::bigint
             )) AS given_up_at,
+            CASE WHEN now.canonical ->> 'status' = 'open'
+                AND now.canonical ->> 'collection_method' = 'charge_automatically'
+                AND now.canonical ->> 'next_payment_attempt' IS NULL THEN now.occurred_at
+            END AS left_at,
             (SELECT e.data FROM events AS e WHERE e.position = told.paid_position) AS body
         FROM objects AS o JOIN facts AS now ON now.position = o.position
         CROSS JOIN LATERAL (

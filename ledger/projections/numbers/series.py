@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from ledger.aggregates import Account
 from ledger.aggregates.base import DEFINITIONS_STREAM
+from ledger.errors import RequestInvalid
 from ledger.log import Log, RecordedEvent
 from ledger.projections.definitions import Definitions, read, shipped
 from ledger.projections.numbers.situations import WorthOf
@@ -57,7 +58,10 @@ def series_of(events: Iterable[RecordedEvent]) -> list[Series]:
     for event in events:
         if event.topic != Account.DefinitionsAdded.TOPIC:
             continue
-        definitions = read(event.data["definitions"])
+        try:
+            definitions = read(event.data["definitions"])
+        except RequestInvalid:
+            continue  # an earlier release took it in; it must not hold up the others
         known = {(one.definitions, one.calculation) for one in found}
         if (definitions, event.data["calculation"]) not in known:
             found.append(Series(len(found) + 1, definitions, event.data["calculation"]))
