@@ -131,7 +131,9 @@ def test_without_a_rate_there_is_no_amount_but_the_reason_and_counts_stay(rated:
 
     (mrr,) = rated.values("mrr", "2024-01", "2024-01")
     assert mrr.exact is None
-    assert mrr.reason == "no rate from eur to usd for 2024-01-10 and 1 more"
+    assert mrr.reason == "no rate from eur to usd for 2024-01-31"
+    (new,) = rated.values("new_mrr", "2024-01", "2024-01")
+    assert new.reason == "no rate from eur to usd for 2024-01-10"
     assert [one.exact for one in rated.values("customers", "2024-01", "2024-01")] == [1]
     with pytest.raises(RequestInvalid, match="ledger import rates"):
         rated.frames("2024-01", "2024-01")

@@ -103,6 +103,16 @@ def test_an_odd_path_is_a_problem(server: Server, path: bytes, status: int) -> N
     assert "application/problem+json" in head
 
 
+@pytest.mark.parametrize(
+    "query", ["query=é".encode(), "limit=２".encode(), b"query=%00", b"q=\xff"]
+)
+def test_a_query_of_any_bytes_is_no_fault_of_the_server(server: Server, query: bytes) -> None:
+    asked = b"GET /v1/customers?" + query + b" HTTP/1.1\r\nHost: ledger\r\nConnection: close\r\n"
+    status, _, _ = exchange(server, asked + f"Authorization: Bearer {TOKEN}\r\n\r\n".encode())
+
+    assert status in (200, 400)
+
+
 def test_the_api_answers_through_the_same_door(server: Server) -> None:
     asked = (
         f"HEAD /v1/customers?limit=1 HTTP/1.1\r\nHost: ledger\r\nConnection: close\r\n"

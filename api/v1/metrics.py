@@ -20,7 +20,7 @@ from ledger.metrics.frames import KINDS
 from ledger.metrics.losses import FEEDBACK, NOT_TOLD, by_category, lost_customers, reasons
 from ledger.metrics.metrics import METRICS
 from ledger.metrics.movements import movements
-from ledger.metrics.question import Question, question
+from ledger.metrics.question import Question, now_of, question
 from ledger.metrics.recovery import WINDOW_DAYS, recovery
 from ledger.metrics.statuses import statuses
 from ledger.moments import moment_of
@@ -234,7 +234,7 @@ def list_lost_customers() -> Response:
 def _asked(caller: Caller, given: dict[str, Any]) -> Question:
     if given.get("price") and given.get("plan"):
         raise ApiError(400, "parameter_invalid", "`plan` is another name of `price`: give one.")
-    now = caller.ledger.clock.now()
+    now = now_of(caller.ledger, caller.connection)
     moment = moment_of(
         caller.connection, given.pop("as_of", None), given.pop("known_at", None), now
     )

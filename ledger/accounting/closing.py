@@ -24,7 +24,13 @@ from ledger.log.seals import seal
 from ledger.metrics import telling
 from ledger.metrics.answers import answer
 from ledger.metrics.metrics import METRICS
-from ledger.metrics.question import Question, numbers_position, period_of, question
+from ledger.metrics.question import (
+    Question,
+    now_of,
+    numbers_position,
+    period_of,
+    question,
+)
 from ledger.moments import Moment
 from ledger.periods import next_of
 from ledger.projections.projection import Connection
@@ -119,7 +125,7 @@ def _closed(
     # A month begins where the last closed one ended.
     starts_at = datetime.fromisoformat(known[-1].data["ends_at"]) if known else books.begins(start)
     ends_at = books.begins(end)
-    if ends_at > ledger.clock.now():
+    if ends_at > now_of(ledger, connection):
         raise RequestInvalid(f"{month} is not over: it ends at {ends_at:%F %T} UTC.")
     if not known and not books.balances(ends_at):
         raise RequestInvalid(f"Nothing was booked until the end of {month}: is it this ledger?")
@@ -178,7 +184,12 @@ def _numbers(
     require_balanced(books.balances(ends_at))
     moment = Moment(ends_at, books.position)
     asked = question(
-        connection, now=ledger.clock.now(), start=month, end=month, interval="month", moment=moment
+        connection,
+        now=now_of(ledger, connection),
+        start=month,
+        end=month,
+        interval="month",
+        moment=moment,
     )
     series = asked.series
     return {

@@ -28,7 +28,7 @@ from ledger.cli.events import known_at_option
 from ledger.cli.shown import Report
 from ledger.errors import RequestInvalid
 from ledger.files import replacing, require_writable
-from ledger.metrics.question import Question, period_of
+from ledger.metrics.question import Question, now_of, period_of
 from ledger.moments import moment_of
 
 _TICK = timedelta(microseconds=1)
@@ -199,7 +199,7 @@ def export(
     if form == "beancount" and start:
         raise RequestInvalid("A beancount file begins at the beginning: leave --from away.")
     with context.ledger() as ledger, ledger.pool.connection() as connection:
-        now = ledger.clock.now()
+        now = now_of(ledger, connection)
         books = open_books(connection, moment_of(connection, None, known_at, now))
         first, until = _span(books, start, end, now)
         with _opened(output) as out:

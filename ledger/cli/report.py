@@ -24,7 +24,7 @@ from ledger.metrics.frames import KINDS
 from ledger.metrics.losses import by_category, lost_customers, reasons
 from ledger.metrics.metrics import METRICS, Unit
 from ledger.metrics.movements import movements
-from ledger.metrics.question import Question, question
+from ledger.metrics.question import Question, now_of, question
 from ledger.metrics.recovery import recovery
 from ledger.metrics.restatement import between_definitions, between_positions
 from ledger.metrics.statuses import statuses
@@ -103,7 +103,7 @@ def report(
         "cohort": cohort,
     }  # fmt: skip
     with context.ledger() as ledger, ledger.pool.connection() as connection:
-        now = ledger.clock.now()
+        now = now_of(ledger, connection)
 
         def ask(first: str | None, last: str | None, by_set: str | None, known: str | None
                 ) -> Question:  # fmt: skip

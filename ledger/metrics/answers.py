@@ -110,8 +110,8 @@ def reported_frames(connection: Connection, asked: Question) -> list[Frame]:
     """
     found = [one for of in facts_of(connection, asked, frozenset()).values() for one in of]
     for one in found:
-        if one.lacking:
-            raise RequestInvalid(f"There is {one.lacking}: `ledger import rates` takes rates in.")
+        for lacking in one.lacking.values():
+            raise RequestInvalid(f"There is {lacking}: `ledger import rates` takes rates in.")
     return [one.frame for one in found]
 
 

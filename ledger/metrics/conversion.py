@@ -76,7 +76,7 @@ class _Sum:
 
     def __init__(self, known: Rates) -> None:
         self._known = known
-        self.lacking: set[tuple[str, date]] = set()
+        self.lacking: dict[str, set[tuple[str, date]]] = defaultdict(set)
         self._parts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
 
     def add(self, name: str, currency: str, amount: int, day: date) -> None:
@@ -84,7 +84,7 @@ class _Sum:
             return
         rate = self._known.at(currency, day)
         if rate is None:
-            self.lacking.add((currency, day))
+            self.lacking[name].add((currency, day))
         else:  # by denominator: adding fractions one by one takes ten times as long
             self._parts[name][rate.denominator] += amount * rate.numerator
 
@@ -181,14 +181,12 @@ def _one(
         frame,
         shrunk_minor=amounts["shrunk"],
         change_minor=amounts["change"],
-        lacking=_told(amounts.lacking, known.to),
+        lacking={name: _told(days, known.to) for name, days in amounts.lacking.items()},
         **sums,
     )
 
 
-def _told(lacking: set[tuple[str, date]], to: str) -> str | None:
-    if not lacking:
-        return None
+def _told(lacking: set[tuple[str, date]], to: str) -> str:
     currency, day = min(lacking, key=lambda one: (one[1], one[0]))
     more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
     return f"no rate from {currency} to {to} for {day}{more}"

@@ -7,7 +7,7 @@ Where a denominator is 0 there is no value, but a reason. Formulas: docs/metrics
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor
 from typing import Literal
@@ -48,7 +48,7 @@ class Facts:
     customers_30_days: int = 0
     daily_churn: Fraction | None = None
     before: tuple[Facts, ...] = ()  # the two periods before, the later one last
-    lacking: str | None = None  # which rate to the reporting currency nobody said
+    lacking: Mapping[str, str] = field(default_factory=dict)  # by part: which rate nobody said
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ class Value:
 class Metric:
     """A metric: its formula, what it is, and whether it is about customers as a whole.
 
-    `of_money`: whether its parts are amounts, which need rates to be added across currencies.
+    `of_money`: whether it is made of amounts, which need rates to be added across currencies, and
+    `parts`: of which, where not of all.
     """
 
     name: str
@@ -75,11 +76,14 @@ class Metric:
     of_customers: bool = False
     needs: frozenset[str] = frozenset()
     of_money: bool = True
+    parts: frozenset[str] = frozenset()
 
     def value(self, facts: Facts) -> Value:
         """Return its value, or why there is none."""
-        if facts.lacking and self.of_money and self.unit != "count":
-            return Value(None, reason=facts.lacking)
+        if self.of_money and self.unit != "count":
+            for part, lacking in sorted(facts.lacking.items()):
+                if not self.parts or part in self.parts:
+                    return Value(None, reason=lacking)
         return self.formula(facts)
 
 
@@ -166,6 +170,7 @@ def _of_kind(kind: str, sign: int = 1) -> Callable[[Facts], Value]:
     return lambda facts: Value(sign * facts.frame.amounts[kind])
 
 
+_END = frozenset({"end"})
 _OUTCOMES, _LEVELS, _BEFORE, _TRIALS, _DAYS, _EACH_DAY = (
     frozenset({one}) for one in ("outcomes", "levels", "before", "trials", "days", "each_day")
 )
@@ -174,19 +179,20 @@ METRICS: Mapping[str, Metric] = {
     one.name: one
     for one in (
         Metric("mrr", "minor", "monthly recurring revenue at the end of the period",
-               _amount(lambda f: f.frame.end_minor)),
+               _amount(lambda f: f.frame.end_minor), parts=_END),
         Metric("arr", "minor", "annual recurring revenue: 12 x MRR",
-               _amount(lambda f: 12 * f.frame.end_minor)),
-        Metric("arpa", "minor", "MRR / customers, at the end", _arpa, of_customers=True),
+               _amount(lambda f: 12 * f.frame.end_minor), parts=_END),
+        Metric("arpa", "minor", "MRR / customers, at the end", _arpa, of_customers=True,
+               parts=_END),
         Metric("net_new_mrr", "minor", "what MRR grew by",
                _amount(lambda f: f.frame.end_minor - f.frame.start_minor)),
-        Metric("new_mrr", "minor", "MRR of those first worth something", _of_kind("new")),
-        Metric("expansion_mrr", "minor", "what customers pay more", _of_kind("expansion")),
+        Metric("new_mrr", "minor", "MRR of those first worth something", _of_kind("new"), parts=frozenset({"new"})),
+        Metric("expansion_mrr", "minor", "what customers pay more", _of_kind("expansion"), parts=frozenset({"expansion"})),
         Metric("contraction_mrr", "minor", "what customers pay less",
-               _of_kind("contraction", -1)),
-        Metric("churned_mrr", "minor", "what lost customers paid", _of_kind("churn", -1)),
+               _of_kind("contraction", -1), parts=frozenset({"contraction"})),
+        Metric("churned_mrr", "minor", "what lost customers paid", _of_kind("churn", -1), parts=frozenset({"churn"})),
         Metric("reactivation_mrr", "minor", "what customers pay who came back",
-               _of_kind("reactivation")),
+               _of_kind("reactivation"), parts=frozenset({"reactivation"})),
         Metric("mrr_growth", "fraction", "net new MRR / MRR at the start", _growth),
         Metric("at_risk_mrr", "minor", "MRR of subscriptions past due, at the end",
                _amount(lambda f: f.at_risk_minor), needs=_LEVELS),

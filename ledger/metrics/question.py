@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from ledger.errors import RequestInvalid, ViewsBehind
@@ -18,9 +18,18 @@ from ledger.projections import Numbers
 from ledger.projections.numbers.series import Series
 from ledger.projections.projection import Connection
 
+if TYPE_CHECKING:
+    from ledger.application import Ledger
+
 PERIODS_MAX = 1100  # three years of days
 FILTERS = ("currency", "product", "price", "interval", "cohort", "country")
 OF_ITEMS = frozenset({"product", "price", "interval"})  # not of a customer as a whole
+_NEWEST = """
+SELECT max(occurred_at) FROM (
+    SELECT occurred_at FROM events WHERE stripe_event_id IS NOT NULL
+    ORDER BY position DESC LIMIT 100
+) AS newest
+"""
 _MONTH = re.compile(r"(\d{4})-(\d{2})").fullmatch
 _QUARTER = re.compile(r"(\d{4})-[Qq]([1-4])").fullmatch
 _YEAR = re.compile(r"\d{4}").fullmatch
@@ -184,6 +193,15 @@ def question(
         known["cohort"] = str(period_of(known["cohort"], "cohort")[0])
     periods = tuple(_between(first, last, chosen))
     return Question(series, periods, chosen, until, position, position == seen, known, convert_to)
+
+
+def now_of(ledger: Ledger, connection: Connection) -> datetime:
+    """Return what is now for a ledger: the made-up business of a demo lives ahead of the clock."""
+    now = ledger.clock.now()
+    if not ledger.settings.is_demo:
+        return now
+    newest = connection.execute(_NEWEST).fetchone()
+    return max(now, newest[0]) if newest and newest[0] else now
 
 
 def numbers_position(connection: Connection) -> int:
