@@ -166,8 +166,10 @@ def _quick_ratio(facts: Facts) -> Value:
     return share(won, facts.frame.lost_minor, NO_LOSS)
 
 
-def _of_kind(kind: str, sign: int = 1) -> Callable[[Facts], Value]:
-    return lambda facts: Value(sign * facts.frame.amounts[kind])
+def _moved(name: str, kind: str, what: str, sign: int = 1) -> Metric:
+    """Return the metric of the movements of one kind."""
+    formula = _amount(lambda facts: sign * facts.frame.amounts[kind])
+    return Metric(name, "minor", what, formula, parts=frozenset({kind}))
 
 
 _END = frozenset({"end"})
@@ -186,13 +188,11 @@ METRICS: Mapping[str, Metric] = {
                parts=_END),
         Metric("net_new_mrr", "minor", "what MRR grew by",
                _amount(lambda f: f.frame.end_minor - f.frame.start_minor)),
-        Metric("new_mrr", "minor", "MRR of those first worth something", _of_kind("new"), parts=frozenset({"new"})),
-        Metric("expansion_mrr", "minor", "what customers pay more", _of_kind("expansion"), parts=frozenset({"expansion"})),
-        Metric("contraction_mrr", "minor", "what customers pay less",
-               _of_kind("contraction", -1), parts=frozenset({"contraction"})),
-        Metric("churned_mrr", "minor", "what lost customers paid", _of_kind("churn", -1), parts=frozenset({"churn"})),
-        Metric("reactivation_mrr", "minor", "what customers pay who came back",
-               _of_kind("reactivation"), parts=frozenset({"reactivation"})),
+        _moved("new_mrr", "new", "MRR of those first worth something"),
+        _moved("expansion_mrr", "expansion", "what customers pay more"),
+        _moved("contraction_mrr", "contraction", "what customers pay less", -1),
+        _moved("churned_mrr", "churn", "what lost customers paid", -1),
+        _moved("reactivation_mrr", "reactivation", "what customers pay who came back"),
         Metric("mrr_growth", "fraction", "net new MRR / MRR at the start", _growth),
         Metric("at_risk_mrr", "minor", "MRR of subscriptions past due, at the end",
                _amount(lambda f: f.at_risk_minor), needs=_LEVELS),
