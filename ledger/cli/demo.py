@@ -68,14 +68,16 @@ def open_demo(opened: Installation) -> Ledger:
     """Return the demo's ledger, made if there is none: marked, for ever."""
     if NAME not in ledger_names(opened.database):
         migrate(opened.database, NAME)
+        unmarked = opened.ledger(NAME)
         change_settings(
-            opened.ledger(NAME),
+            unmarked,
             {
                 "mode": "test",
                 "webhook_secrets": f"whsec_{secrets.token_hex(16)}",
-                "demo_start": str(_story_start(opened.ledger(NAME).clock.now())),
+                "demo_start": str(_story_start(unmarked.clock.now())),
             },
         )
+        unmarked.close()
         opened.forget(NAME)
     ledger = opened.ledger(NAME)
     if ledger.settings.demo_start is None:
