@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 # https://docs.stripe.com/currencies#zero-decimal; UGX and ISK are absent on purpose: Stripe
 # represents both with two decimals although nobody pays fractions of them.
 ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
@@ -23,8 +26,29 @@ def is_currency(code: str) -> bool:
 
 def written(amount_minor: int, currency: str) -> str:
     """Return an amount in minor units as people write it: `1,234.50 USD`."""
+    return f"{in_major(amount_minor, currency)} {currency.upper()}"
+
+
+def in_major(amount_minor: int, currency: str) -> str:
+    """Return an amount in major units, with all its decimals: `1,234.50`."""
     places = decimals(currency)
     sign = "-" if amount_minor < 0 else ""
     whole, rest = divmod(abs(amount_minor), 10**places)
     fraction = f".{rest:0{places}d}" if places else ""
-    return f"{sign}{whole:,}{fraction} {currency.upper()}"
+    return f"{sign}{whole:,}{fraction}"
+
+
+def split(amount_minor: int, weights: Sequence[int | Fraction]) -> list[int]:
+    """Return shares of an amount by weight that add up to it; all 0 if there is no weight.
+
+    What rounding down leaves goes to the largest remainders, the first ones first.
+    """
+    total = sum(weights)
+    if not total:
+        return [0] * len(weights)
+    sign = -1 if amount_minor < 0 else 1
+    shares = [divmod(abs(amount_minor) * weight, total) for weight in weights]
+    left = abs(amount_minor) - sum(share for share, _ in shares)
+    order = sorted(range(len(weights)), key=lambda i: -shares[i][1])
+    more = set(order[:left])
+    return [sign * (share + (i in more)) for i, (share, _) in enumerate(shares)]

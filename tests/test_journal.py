@@ -17,6 +17,7 @@ from ledger.bootstrap import Installation
 from ledger.clock import FixedClock, utc
 from ledger.completeness import AccountMismatch
 from ledger.log import Log
+from ledger.money import split
 from ledger.observation import observe as observe_all
 from ledger.observation import observe_balance, observe_lines
 from ledger.projections.journal.documents import statement_of
@@ -34,7 +35,6 @@ from ledger.projections.journal.notes import (
     Sale,
     Voided,
 )
-from ledger.projections.journal.shares import split
 from ledger.simulator import Simulator
 from tests.conftest import new_ledger
 from tests.facts import Json, customer, event, project

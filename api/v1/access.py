@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from ledger.application import Ledger
 from ledger.errors import LedgerUnknown
 from ledger.log import Log
 from ledger.log.log import prepare
+from ledger.projections.waiting import wait_for
 
 WAIT_SECONDS_MAX = 5.0
-LOOK_AGAIN_SECONDS = 0.02
 UNKNOWN = "This token is unknown or was revoked."
 
 
@@ -77,8 +76,8 @@ def _reader(connection: psycopg.Connection[tuple[Any, ...]], secret: str) -> tok
 def _wait_for(ledger: Ledger, asked: str, last: int) -> None:
     """Return when the views have seen this position: who has just written can read it back.
 
-    No connection is held meanwhile: a few who wait must not keep the others out. Raises ApiError
-    400 for what is no position up to the `last` of the log, 503 if it takes too long.
+    Raises ApiError 400 for what is no position up to the `last` of the log, 503 if it takes too
+    long.
     """
     if not re.fullmatch(r"\d{1,18}", asked):
         raise ApiError(400, "parameter_invalid", f"`{AFTER_POSITION}`: not a position of the log.")
@@ -86,15 +85,8 @@ def _wait_for(ledger: Ledger, asked: str, last: int) -> None:
         raise ApiError(
             400, "parameter_invalid", f"`{AFTER_POSITION}` {asked} is past the log's end, {last}."
         )
-    give_up_at = time.monotonic() + WAIT_SECONDS_MAX
-    while True:
-        with ledger.pool.connection() as connection:
-            row = connection.execute("SELECT min(position) FROM bookmarks").fetchone()
-        reached = (row and row[0]) or 0
-        if reached >= int(asked):
-            return
-        if time.monotonic() >= give_up_at:
-            raise ApiError(
-                503, "views_behind", f"The views are at {reached}, not at {asked} yet; try again."
-            )
-        time.sleep(LOOK_AGAIN_SECONDS)
+    reached = wait_for(ledger, int(asked), WAIT_SECONDS_MAX)
+    if reached < int(asked):
+        raise ApiError(
+            503, "views_behind", f"The views are at {reached}, not at {asked} yet; try again."
+        )

@@ -82,13 +82,6 @@ class RecoveryQuery(MetricQuery):
     first_invoices = fields.Boolean(load_default=False)
 
 
-_KIND_OF = {
-    "new_mrr": "new", "expansion_mrr": "expansion", "contraction_mrr": "contraction",
-    "churned_mrr": "churn", "reactivation_mrr": "reactivation", "new_customers": "new",
-    "churned_customers": "churn", "reactivated_customers": "reactivation",
-}  # fmt: skip
-
-
 def routes(blueprint: Blueprint) -> None:
     """Mount the routes."""
     blueprint.get("/metrics")(list_metrics)
@@ -153,9 +146,8 @@ def explain_metric(name: str) -> Response:
         asked_for["start"] = asked_for["end"] = period
     limit, after = asked_for.pop("limit"), _cursor(asked_for.pop("starting_after", None))
     kind, customer = asked_for.pop("kind", None), asked_for.pop("customer", None)
-    kind = kind or _KIND_OF.get(name)
     with reading() as caller:
-        metric_named(name)
+        kind = kind or metric_named(name).kind
         asked = _asked(caller, asked_for)
         found = movements(
             caller.connection, asked, kind=kind, customer=customer, after=after, limit=limit + 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ledger.errors import RequestInvalid, ViewsBehind
+from ledger.metrics.question import position_of_views
 from ledger.moments import Moment
 from ledger.periods import next_of
 from ledger.projections import Journal
@@ -17,6 +18,7 @@ from ledger.projections.journal.accounts import Account
 from ledger.projections.numbers.series import adopted_until
 from ledger.projections.projection import Connection
 
+TICK = timedelta(microseconds=1)  # the resolution of instants
 Balances = Mapping[tuple[str, str], int]  # (account, currency): minor units, debit positive
 
 # What of a schedule is earned before an instant, rounded half away from zero on its running total,
@@ -85,13 +87,7 @@ def open_books(connection: Connection, moment: Moment | None = None) -> Books:
 
     Days are those of the reporting zone of the definitions that were adopted then.
     """
-    row = connection.execute(
-        "SELECT position FROM bookmarks WHERE projection = %s AND version = %s",
-        [Journal.name, Journal.version],
-    ).fetchone()
-    if row is None:
-        raise ViewsBehind("The journal is being rebuilt for this release; try again.")
-    seen = int(row[0])
+    seen = position_of_views(connection, Journal)
     position = seen if moment is None or moment.known_at is None else moment.known_at
     if position > seen:
         raise ViewsBehind(f"The journal is at {seen}, not at {position} yet; try again.")

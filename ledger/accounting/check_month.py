@@ -32,7 +32,7 @@ MEMBERS = (
 DEFERRED, REVENUE = "Liabilities:DeferredRevenue", "Income:Revenue"
 
 
-def check(archive: zipfile.ZipFile, kept: Mapping[int, str] | None) -> Iterator[str]:
+def check(archive: zipfile.ZipFile, kept: Mapping[int, str]) -> Iterator[str]:
     """Yield what is wrong with a month."""
     period = json.loads(archive.read("period.json"))
     entries = list(rows(archive, "entries.csv"))
@@ -82,10 +82,11 @@ def leaf(event: Row) -> bytes:
 
 
 def check_events(
-    events: Mapping[int, Row], blocks: list[Row], kept: Mapping[int, str] | None
+    events: Mapping[int, Row], blocks: list[Row], kept: Mapping[int, str]
 ) -> Iterator[str]:
     """Yield events that are not what was sealed, and blocks that are not what was kept."""
     covered: set[int] = set()
+    newest = max(kept, default=0)
     for block in blocks:
         first, last = block["first_position"], block["last_position"]
         leaves = base64.b64decode(block["leaves"])
@@ -93,8 +94,7 @@ def check_events(
         if made.hexdigest() != block["hash"] or len(leaves) != (last - first + 1) * 32:
             yield f"block {block['block']} of the log is not what its hash says"
             continue
-        is_kept = kept and block["block"] <= max(kept)
-        if kept and is_kept and kept.get(block["block"]) != block["hash"]:
+        if block["block"] <= newest and kept.get(block["block"]) != block["hash"]:
             yield f"block {block['block']} of the log is not among the seals kept earlier"
         for position in events.keys() & set(range(first, last + 1)):
             covered.add(position)
@@ -176,7 +176,7 @@ def read_seals(file: Path) -> dict[int, str]:
 
 def main() -> None:
     """Check the archive this program lies in, and say what was found."""
-    kept = read_seals(Path(sys.argv[1])) if len(sys.argv) > 1 else None
+    kept = read_seals(Path(sys.argv[1])) if len(sys.argv) > 1 else {}
     try:
         with zipfile.ZipFile(sys.argv[0]) as archive:
             odd = sorted(archive.namelist()) != sorted(MEMBERS)

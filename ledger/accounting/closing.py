@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from threading import Event
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,12 +32,13 @@ from ledger.metrics.question import (
 from ledger.moments import Moment
 from ledger.periods import next_of
 from ledger.projections.projection import Connection
+from ledger.projections.waiting import wait_for
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
 
 _encode = msgspec.json.Encoder().encode
-WAIT_SECONDS, PAUSE_SECONDS = 10.0, 0.05
+WAIT_SECONDS = 10.0
 KEPT_AS_KNOWN_NOW = frozenset({"trials"})
 
 _SEALED = "SELECT block, last_position, hash FROM seals ORDER BY block DESC LIMIT 1"
@@ -86,8 +85,10 @@ def close(ledger: Ledger, month: str, *, actor: str) -> tuple[Closing, bool]:
             if one.period == month:
                 return one, False
         _require_next(known, month, start)
-        _wait_for_views(connection)
+        last = Log(connection).last_position()
         seal(connection)
+    if (seen := wait_for(ledger, last, WAIT_SECONDS)) < last:
+        raise ViewsBehind(f"The books are at {seen} of {last}: let `ledger worker` catch up first.")
     with ledger.database.connect(ledger.schema) as connection:
         # One snapshot: whatever is projected meanwhile, balances and metrics are of one moment.
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
@@ -149,18 +150,6 @@ def _require_next(known: Sequence[Closing], month: str, start: date) -> None:
             raise RequestInvalid(
                 f"Months are closed one after the other: the next one is {following:%Y-%m}."
             )
-
-
-def _wait_for_views(connection: Connection) -> None:
-    """Wait until journal and numbers have read what the log holds now; raise ViewsBehind."""
-    last = Log(connection).last_position()
-    deadline, pause = monotonic() + WAIT_SECONDS, Event()
-    while (seen := min(open_books(connection).position, numbers_position(connection))) < last:
-        if monotonic() > deadline:
-            raise ViewsBehind(
-                f"The books are at {seen} of {last}: let `ledger worker` catch up first."
-            )
-        pause.wait(PAUSE_SECONDS)
 
 
 def _month(month: str) -> tuple[date, date]:

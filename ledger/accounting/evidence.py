@@ -50,9 +50,9 @@ _README = """\
 This is the month {period} of the ledger {ledger!r}, as it was closed.
 
 Run this file with Python (`python3 FILE.zip`) to check it: the postings of every transaction add up
-to 0; opening balances,
-postings and what was earned give the closing balances; these are what was recorded when the month
-was closed; and every event behind them is what the log's seals cover. It needs nothing but Python.
+to 0; opening balances, postings and what was earned give the closing balances; these are what was
+recorded when the month was closed; and every event behind them is what the log's seals cover. It
+needs nothing but Python.
 
 period.json    the closing as it was recorded: balances, metrics, definitions, seal
 opening.csv    balances before the month

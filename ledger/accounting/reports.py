@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
-from ledger.accounting.books import EARNED, Balances, Books
+from ledger.accounting.books import EARNED, TICK, Balances, Books
 from ledger.log import Log
 from ledger.metrics.question import Period
 from ledger.projections.journal.accounts import Account, name_of
 from ledger.stripe_objects.fields import nested
 
 Row = dict[str, Any]
-_TICK = timedelta(microseconds=1)
 AGES = ("not_due", "days_1_30", "days_31_60", "days_61_90", "days_over_90")
 
 _OPEN_INVOICES = """
@@ -160,7 +159,7 @@ def _earned_before(books: Books, at: datetime) -> dict[tuple[Any, ...], int]:
 
 def open_invoices(books: Books, before: datetime) -> list[Row]:
     """Return what is owed, invoice by invoice, by the day it was due; negative is overpaid."""
-    today = (before - _TICK).astimezone(books.zone).date()
+    today = (before - TICK).astimezone(books.zone).date()
     rows: list[Row] = []
     for invoice, customer, currency, amount, due in books.rows(_OPEN_INVOICES, at=before):
         day = due.astimezone(books.zone).date() if due else today

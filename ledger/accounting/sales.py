@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
-from ledger.accounting.books import Books
+from ledger.accounting.books import TICK, Books
 from ledger.metrics.metrics import half_up
 from ledger.metrics.question import Period
 from ledger.periods import next_of
 
 Row = dict[str, Any]
-_TICK = timedelta(microseconds=1)
 
 _CASH = """
 SELECT currency,
@@ -163,7 +162,7 @@ def cohort_cash(books: Books, start: date, end: date, until: datetime, series: i
     paid: dict[tuple[date, str], dict[date, int]] = defaultdict(dict)
     for cohort, currency, month, amount in books.rows(_COHORT_CASH, **bounds):
         paid[cohort, currency][month] = int(amount)
-    last = (until - _TICK).astimezone(books.zone).date()
+    last = (until - TICK).astimezone(books.zone).date()
     rows: list[Row] = []
     for (cohort, currency), size in sorted(sizes.items()):
         total, month, age = 0, min([cohort, *paid[cohort, currency]]), 0

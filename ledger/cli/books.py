@@ -12,7 +12,7 @@ from typing import IO
 import click
 
 from ledger.accounting import reports, sales
-from ledger.accounting.books import Books, open_books
+from ledger.accounting.books import TICK, Books, open_books
 from ledger.accounting.closing import close as close_month
 from ledger.accounting.evidence import write_month
 from ledger.accounting.export import (
@@ -31,12 +31,10 @@ from ledger.files import replacing, require_writable
 from ledger.metrics.question import Question, now_of, period_of
 from ledger.moments import moment_of
 
-_TICK = timedelta(microseconds=1)
-
 
 def _until(books: Books, asked: Question) -> datetime:
     """Return before which instant the books are asked: the end of the last period, or now."""
-    return min(books.begins(asked.periods[-1].end), asked.until + _TICK)
+    return min(books.begins(asked.periods[-1].end), asked.until + TICK)
 
 
 def _trial_balance(books: Books, asked: Question) -> Report:

@@ -13,7 +13,7 @@ from ledger.cli.context import say_json, say_table
 from ledger.errors import RequestInvalid
 from ledger.metrics.frames import KINDS
 from ledger.metrics.tables import as_csv, write_xlsx
-from ledger.money import decimals
+from ledger.money import in_major
 
 Row = dict[str, Any]
 MRR_AMOUNTS = (
@@ -56,7 +56,7 @@ def _readable(row: Row, amounts: Sequence[str]) -> Row:
     """Return a row as people read it: amounts with their decimals, fractions in per cent."""
     currency = str(row.get("currency", ""))
     shown = {
-        key: money(value, currency) if key in amounts and isinstance(value, int) else value
+        key: in_major(value, currency) if key in amounts and isinstance(value, int) else value
         for key, value in row.items()
     }
     for key in ("share", "customers_share", "mrr_share"):
@@ -65,11 +65,3 @@ def _readable(row: Row, amounts: Sequence[str]) -> Row:
     if "shown" in shown:
         shown["value"] = shown["shown"]
     return shown
-
-
-def money(amount_minor: int, currency: str) -> str:
-    """Return an amount in major units, with all its decimals."""
-    places = decimals(currency)
-    whole, rest = divmod(abs(amount_minor), 10**places)
-    fraction = f".{rest:0{places}d}" if places else ""
-    return f"{'-' if amount_minor < 0 else ''}{whole:,}{fraction}"

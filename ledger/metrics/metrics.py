@@ -66,7 +66,7 @@ class Metric:
     """A metric: its formula, what it is, and whether it is about customers as a whole.
 
     `of_money`: whether it is made of amounts, which need rates to be added across currencies, and
-    `parts`: of which, where not of all.
+    `parts`: of which, where not of all. `kind`: of which movements it is made, where of one.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Metric:
     needs: frozenset[str] = frozenset()
     of_money: bool = True
     parts: frozenset[str] = frozenset()
+    kind: str | None = None
 
     def value(self, facts: Facts) -> Value:
         """Return its value, or why there is none."""
@@ -169,7 +170,7 @@ def _quick_ratio(facts: Facts) -> Value:
 def _moved(name: str, kind: str, what: str, sign: int = 1) -> Metric:
     """Return the metric of the movements of one kind."""
     formula = _amount(lambda facts: sign * facts.frame.amounts[kind])
-    return Metric(name, "minor", what, formula, parts=frozenset({kind}))
+    return Metric(name, "minor", what, formula, parts=frozenset({kind}), kind=kind)
 
 
 _END = frozenset({"end"})
@@ -207,11 +208,12 @@ METRICS: Mapping[str, Metric] = {
         Metric("customers", "count", "customers at the end",
                _amount(lambda f: f.frame.customers_end), of_customers=True),
         Metric("new_customers", "count", "customers first worth something",
-               _amount(lambda f: f.frame.movements["new"]), of_customers=True),
+               _amount(lambda f: f.frame.movements["new"]), of_customers=True, kind="new"),
         Metric("reactivated_customers", "count", "customers who came back",
-               _amount(lambda f: f.frame.movements["reactivation"]), of_customers=True),
+               _amount(lambda f: f.frame.movements["reactivation"]), of_customers=True,
+               kind="reactivation"),
         Metric("churned_customers", "count", "customers lost, those who came in it included",
-               _amount(lambda f: f.frame.movements["churn"]), of_customers=True),
+               _amount(lambda f: f.frame.movements["churn"]), of_customers=True, kind="churn"),
         Metric("customer_churn_rate", "fraction",
                "customers at the start who were lost / customers at the start", _churn,
                of_customers=True, needs=_OUTCOMES, of_money=False),

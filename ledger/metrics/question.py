@@ -14,7 +14,7 @@ from ledger.metrics.definitions import chosen_series
 from ledger.moments import Moment
 from ledger.money import is_currency
 from ledger.periods import INTERVALS, Interval, first_of, months_later, next_of
-from ledger.projections import Numbers
+from ledger.projections import Numbers, Projection
 from ledger.projections.numbers.series import Series
 from ledger.projections.projection import Connection
 
@@ -206,12 +206,17 @@ def now_of(ledger: Ledger, connection: Connection) -> datetime:
 
 def numbers_position(connection: Connection) -> int:
     """Return how far the numbers have read the log; raise ViewsBehind while they are remade."""
+    return position_of_views(connection, Numbers)
+
+
+def position_of_views(connection: Connection, projection: type[Projection]) -> int:
+    """Return how far a projection has read the log; raise ViewsBehind while it is remade."""
     row = connection.execute(
         "SELECT position FROM bookmarks WHERE projection = %s AND version = %s",
-        [Numbers.name, Numbers.version],
+        [projection.name, projection.version],
     ).fetchone()
     if row is None:
-        raise ViewsBehind("The numbers are being rebuilt for this release; try again.")
+        raise ViewsBehind(f"The {projection.name} are being rebuilt for this release; try again.")
     return int(row[0])
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LAST_KEY = "\U0010ffff"  # after every id, in C order
 
+ONCE = "SELECT NULL::text WHERE false AND %(every)s > 0"  # bounds of a step that is not divided
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 

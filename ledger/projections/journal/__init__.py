@@ -16,11 +16,10 @@ from ledger.aggregates.base import PERIODS_STREAM
 from ledger.log import Log, RecordedEvent
 from ledger.projections.journal.entries import Closings, keep_notes, learnt, load_notes, write
 from ledger.projections.journal.reading import TOPICS, told_by
-from ledger.projections.projection import Connection, Derivation, Projection
+from ledger.projections.projection import ONCE, Connection, Derivation, Projection
 
 DOCUMENTS = 2_000  # whose notes are read at once
 
-_NO_BOUNDS = "SELECT NULL::text WHERE false AND %(every)s > 0"
 _EVERY_DOCUMENT = """
 SELECT document FROM (
     SELECT document, row_number() OVER (ORDER BY document) AS number
@@ -67,7 +66,7 @@ class Journal(Projection):
             _enter(connection, [row[0] for row in rows], after=0)
 
         return (
-            Derivation("closings", _NO_BOUNDS, close),
+            Derivation("closings", ONCE, close),
             Derivation("entries", _EVERY_DOCUMENT, enter),
         )
 
@@ -80,9 +79,7 @@ def _enter(connection: Connection, documents: Sequence[str], after: int) -> None
 
 
 def _closings(connection: Connection) -> Closings:
-    rows = connection.execute(
-        "SELECT closed_until, ends_at FROM closings ORDER BY ends_at"
-    ).fetchall()
+    rows = connection.execute(_CLOSED).fetchall()
     return Closings([row[0] for row in rows], [row[1] for row in rows])
 
 

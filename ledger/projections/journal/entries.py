@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import TypeVar
 
 import msgspec
 from psycopg.rows import class_row
 
 from ledger.clock import utc
 from ledger.database import wire
+from ledger.projections.difference import difference
 from ledger.projections.journal.documents import statement_of
 from ledger.projections.journal.notes import Note, Told
 from ledger.projections.journal.postings import Posting, Schedule
 from ledger.projections.projection import Connection
 
-T = TypeVar("T", Posting, Schedule)
 _decode = msgspec.json.Decoder(Note).decode
 
 _NOTES = """
@@ -156,20 +154,10 @@ def _of_document(document: str, rows: Sequence[_Kept], after: int) -> Iterator[L
             position,
             recorded_at,
             customer,
-            _difference(before.postings, now.postings),
-            _difference(before.schedules, now.schedules),
+            difference(before.postings, now.postings),
+            difference(before.schedules, now.schedules),
         )
         before = now
-
-
-def _difference(before: list[T], now: list[T]) -> list[T]:
-    """Return what takes back what is no more, and then what is new."""
-    if not before:
-        return now
-    gone, come = Counter(before), Counter(now)
-    found: list[T] = [one.reversed() for one in (gone - come).elements()]
-    found.extend((come - gone).elements())
-    return found
 
 
 def write(connection: Connection, changes: Iterable[Learnt], closings: Closings) -> None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import msgspec
 
+from ledger.money import split
 from ledger.projections.journal.accounts import UNTOLD_RATE, Account, tax_account
 from ledger.projections.journal.notes import (
     Credited,
@@ -23,9 +24,9 @@ from ledger.projections.journal.notes import (
     Paid,
     Sale,
     Voided,
+    fitted,
 )
 from ledger.projections.journal.postings import Posting, Schedule, Statement, of_kind, settled
-from ledger.projections.journal.shares import fitted, split
 
 
 def invoice(made: Statement, notes: Sequence[Note]) -> None:

@@ -7,6 +7,8 @@ from hashlib import sha256
 
 import msgspec
 
+from ledger.money import split
+
 
 class _Note(msgspec.Struct, frozen=True, tag=True, tag_field="told", omit_defaults=True):
     """`at`: when it happened, unix seconds UTC. Amounts are minor units of `currency`."""
@@ -185,3 +187,20 @@ class Told(msgspec.Struct, frozen=True):
     def digest(self) -> bytes:
         """What tells one content from another."""
         return sha256(self.content).digest()[:16]
+
+
+def fitted(lines: list[Line], net: int, at: int) -> list[Line]:
+    """Return lines that add up to what the invoice says they do, without tax.
+
+    Versions that do not tell a line's share of a discount leave a difference; it is shared out.
+    """
+    rest = net - sum(line.net for line in lines)
+    if not rest:
+        return lines
+    parts = split(rest, [max(line.net, 0) for line in lines])
+    if not any(parts):
+        return [*lines, Line("", rest, at, at)]
+    return [
+        msgspec.structs.replace(line, net=line.net + part)
+        for line, part in zip(lines, parts, strict=True)
+    ]

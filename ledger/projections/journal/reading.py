@@ -36,8 +36,8 @@ from ledger.projections.journal.notes import (
     SoldAtOnce,
     Told,
     Voided,
+    fitted,
 )
-from ledger.projections.journal.shares import fitted
 from ledger.stripe_objects import facts
 from ledger.stripe_objects.fields import (
     Node,

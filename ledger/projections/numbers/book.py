@@ -6,12 +6,12 @@ batches, not on the clock. Sums over all entries depend on the set of facts alon
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ledger.projections.crm.facts import Row
+from ledger.projections.difference import difference
 from ledger.projections.numbers.changes import changes_of
 from ledger.projections.numbers.history import Bodies, History
 from ledger.projections.numbers.levels import Level, levels_of, statuses_of
@@ -170,7 +170,7 @@ class _Page:
             if change.currency == currency
         ]
         changes.sort(key=lambda one: (one.at, one.subscription))
-        return _difference(*account.enter(changes, since, self._courses))
+        return difference(*account.enter(changes, since, self._courses))
 
 
 def _replaced(known: list[Level], made: Iterable[Level], since: int) -> list[Level]:
@@ -178,17 +178,4 @@ def _replaced(known: list[Level], made: Iterable[Level], since: int) -> list[Lev
     kept = next((i for i, one in enumerate(known) if one.at >= since), len(known))
     before = known[kept:]
     known[kept:] = made
-    return _difference(before, known[kept:])
-
-
-def _difference(before: list[T], now: list[T]) -> list[T]:
-    """Return what takes back entries that are no more, and then those that are new."""
-    if before == now:
-        return []
-    if not before:
-        return now
-    gone: Counter[T] = Counter(before)
-    come: Counter[T] = Counter(now)
-    found: list[T] = [one.reversed() for one in (gone - come).elements()]
-    found.extend((come - gone).elements())
-    return found
+    return difference(before, known[kept:])

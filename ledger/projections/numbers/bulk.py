@@ -17,9 +17,8 @@ from ledger.projections.numbers.entries import (
 from ledger.projections.numbers.exchange import load_rates
 from ledger.projections.numbers.series import Series, series_until, write_series
 from ledger.projections.numbers.shelf import BOOKS, Opened, open_books
-from ledger.projections.projection import Connection, Derivation
+from ledger.projections.projection import ONCE, Connection, Derivation
 
-_NO_BOUNDS = "SELECT NULL::text WHERE false AND %(every)s > 0"
 _EVERY_CUSTOMER = """
 SELECT customer_id FROM (
     SELECT customer_id, row_number() OVER (ORDER BY customer_id) AS number
@@ -61,9 +60,9 @@ def derive_between(until: int) -> Sequence[Derivation]:
         sum_up_outcomes(connection, series)
 
     return (
-        Derivation("terms", _NO_BOUNDS, terms),
+        Derivation("terms", ONCE, terms),
         Derivation("books", _EVERY_CUSTOMER, books),
-        Derivation("sums", _NO_BOUNDS, sums),
+        Derivation("sums", ONCE, sums),
         Derivation("collections", _EVERY_INVOICE, make_between),
     )
 

@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from math import floor
 
+from ledger.money import split
 from ledger.projections.definitions import Definitions
 from ledger.stripe_objects.views import CatalogueItem, Coupon, SubscriptionItem, Tier
 
@@ -196,29 +197,16 @@ def _take(
         for index in places:
             amounts[index] *= left
     elif terms.amount_off is not None and terms.currency == currency:
-        parts = split(terms.amount_off, [amounts[index] for index in places])
+        of = [amounts[index] for index in places]  # more than there is takes everything
+        parts: Sequence[int | Fraction] = (
+            of if sum(of) <= terms.amount_off else split(terms.amount_off, of)
+        )
         for index, part in zip(places, parts, strict=True):
             amounts[index] -= part
 
 
 # The simulator's record of the truth reckons all this by itself, on purpose: it is what this is
 # held against.
-def split(amount_off: int, amounts: Sequence[Fraction]) -> list[Fraction]:
-    """Return an amount in whole parts in proportion to others, by largest remainder.
-
-    More than there is takes everything.
-    """
-    total = sum(amounts, Fraction(0))
-    if total <= amount_off:
-        return list(amounts)
-    exact = [amount_off * amount / total for amount in amounts]
-    parts = [floor(part) for part in exact]
-    order = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))
-    for index in order[: amount_off - sum(parts)]:
-        parts[index] += 1
-    return [Fraction(part) for part in parts]
-
-
 def _monthly(amount: Fraction, item: SubscriptionItem, definitions: Definitions) -> int:
     return _half_up(amount * _months(item.interval, definitions) / (item.interval_count or 1))
 
