@@ -26,6 +26,10 @@ _OWED = """
 SELECT document, sum(amount_minor)::bigint FROM journal_entries
 WHERE account = 'receivable' GROUP BY 1
 """
+_UNTOLD = """
+SELECT currency, sum(amount_minor)::bigint FROM journal_entries
+WHERE account = 'clearing_lines' GROUP BY 1 HAVING sum(amount_minor) <> 0
+"""
 _EARNED = """
 SELECT currency, sum(amount)::bigint FROM (
     SELECT currency, amount_minor AS amount FROM journal_entries WHERE account = 'deferred_revenue'
@@ -47,7 +51,9 @@ def journal_faults(ledger: Ledger, simulator: Simulator) -> list[str]:
                 " WHERE account = 'customer_credit' GROUP BY 1"
             ).fetchall()
         )
+        untold = connection.execute(_UNTOLD).fetchall()
         found = _at_stripe(connection, simulator)
+    found += [f"{amount} {currency} of lines that nobody told" for currency, amount in untold]
     found += [f"{document} does not balance" for (document,) in unbalanced]
     found += [f"{amount} {currency} is deferred for ever" for currency, amount in left]
     true = simulator.truth.cash()

@@ -473,6 +473,16 @@ def test_a_credit_balance_is_of_one_currency_and_lapses_with_its_customer(
     assert books.balances(currency="idr") == {}
 
 
+def test_a_second_ends_where_the_trail_of_its_changes_ends(books: Bookkeeper) -> None:
+    of = customer("cus_a", currency="usd")
+    used_up = event("customer.updated", {**of, "balance": 0}, at=JAN, previous={"balance": -300})
+    given = event("customer.updated", {**of, "balance": -300}, at=JAN, previous={"balance": 0})
+    assert used_up["id"] < given["id"]
+    books.told(given, used_up)
+
+    assert books.balances() == {}
+
+
 def test_a_credit_balance_that_was_used_up_unheard_is_known_by_the_next_event(
     books: Bookkeeper,
 ) -> None:
@@ -550,6 +560,160 @@ def test_two_that_observe_at_once_record_each_transaction_once(books: Bookkeeper
     assert books.balances()["fees"] == 40
     with books.ledger.pool.connection() as connection:
         assert len(Log(connection).stream("balance")) == 1
+
+
+# --- what older versions tell, and what is no money -----------------------------------------------
+
+
+def test_tax_in_a_price_is_no_revenue_in_older_versions_either(books: Bookkeeper) -> None:
+    told = [{"amount": 100, "inclusive": True, "tax_rate": "txr_gst"}]
+    older = line(1_100, tax_amounts=told)
+    invoice = {**bill(older), "total_tax_amounts": told}
+    del invoice["total_taxes"]
+    invoice["lines"]["data"][0].pop("taxes")
+    books.told(finalized(invoice))
+
+    assert books.balances() == {"receivable": 1_100, "revenue": -1_000, "tax:txr_gst": -100}
+
+
+def test_what_is_of_the_other_mode_moves_no_money(books: Bookkeeper) -> None:
+    books.told({**finalized(bill(line(1_000))), "livemode": True})
+
+    assert books.balances() == {}
+
+
+def test_what_was_authorized_and_let_go_was_never_given_back(books: Bookkeeper) -> None:
+    took = charged(1_000)["data"]["object"] | {"amount_captured": 600, "amount_refunded": 400}
+    books.told(event("charge.captured", took, at=JAN + 60))
+
+    assert books.balances() == {"stripe_unobserved": 600, "clearing_payments": -600}
+
+
+@pytest.mark.parametrize(
+    "otherwise", [{"invoice": "in_1"}, {"payment_status": "unpaid"}, {"mode": "setup"}]
+)
+def test_a_checkout_that_is_no_sale_of_its_own_sells_nothing(
+    books: Bookkeeper, otherwise: Json
+) -> None:
+    session = {
+        "id": "cs_1", "object": "checkout.session", "mode": "payment", "payment_status": "paid",
+        "currency": "usd", "amount_total": 1_110, "invoice": None, "created": JAN, **otherwise,
+    }  # fmt: skip
+    books.told(event("checkout.session.completed", session, at=JAN))
+
+    assert books.balances() == {}
+
+
+def test_a_refund_that_was_canceled_gave_nothing_back(books: Bookkeeper) -> None:
+    refund = {
+        "id": "re_1", "object": "refund", "charge": "ch_1", "amount": 400, "currency": "usd",
+        "created": JAN, "status": "canceled",
+    }  # fmt: skip
+    books.told(charged(1_000), event("refund.updated", refund, at=JAN + 60))
+
+    assert "refunds" not in books.balances()
+
+
+@pytest.mark.parametrize(
+    ("how", "then"),
+    [
+        ({"customer_balance_transaction": "cbtxn_1"}, {"clearing_credit": -400}),
+        ({"out_of_band_amount": 400}, {"paid_outside": -400}),
+        ({"refund": "re_1", "refunds": None}, {"refunds": -400}),
+        (
+            {"refund": "re_1", "refunds": None, "customer_balance_transaction": "cbtxn_1"},
+            {"clearing_notes": -400},  # of how much each, older versions do not say
+        ),
+    ],
+)
+def test_a_credit_note_after_payment_says_where_the_money_went(
+    books: Bookkeeper, how: Json, then: dict[str, int]
+) -> None:
+    invoice = bill(line(1_000))
+    books.told(
+        finalized(invoice), paid(invoice, JAN + 60),
+        credited(400, JAN + 120, post_payment_amount=400, **how),
+    )  # fmt: skip
+
+    assert books.balances() == {"clearing_payments": 1_000, "revenue": -600, **then}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_version_that_says_how_much_each_counts(books: Bookkeeper, turned: bool) -> None:
+    both = {"refund": "re_1", "customer_balance_transaction": "cbtxn_1"}
+    less = credited(400, JAN + 120, post_payment_amount=400, **both, refunds=None)
+    more = credited(400, JAN + 120, post_payment_amount=400, **both,
+                    refunds=[{"refund": "re_1", "amount_refunded": 300}])  # fmt: skip
+    more["type"] = "credit_note.updated"
+    notes = [more, less] if turned else [less, more]
+    books.told(finalized(bill(line(1_000))), *notes)
+
+    assert (books.balances()["refunds"], books.balances()["clearing_credit"]) == (-300, -100)
+
+
+def test_a_credit_note_that_is_voided_credits_nothing(books: Bookkeeper) -> None:
+    note = credited(400, JAN + 120, pre_payment_amount=400)
+    gone = {**note["data"]["object"], "status": "void", "voided_at": JAN + 180}
+    books.told(finalized(bill(line(1_000))), note)
+    assert books.balances() == {"receivable": 600, "revenue": -600}
+
+    books.told(event("credit_note.voided", gone, at=JAN + 180))
+    assert books.balances() == {"receivable": 1_000, "revenue": -1_000}
+    assert books.balances(utc(JAN + 150))["receivable"] == 600
+
+
+def test_a_credit_note_for_a_line_takes_back_that_line(books: Bookkeeper) -> None:
+    now, later = line(1_000), line(1_000, FEB, FEB + 86_400, id="il_later")
+    named = {"id": "cnli_1", "invoice_line_item": "il_later", "amount": 1_000}
+    books.told(
+        finalized(bill(now, later)),
+        credited(1_000, JAN + 120, pre_payment_amount=1_000, lines={"data": [named]}),
+    )
+
+    assert books.balances(utc(FEB))["revenue"] == books.balances()["revenue"] == -1_000
+
+
+def test_a_part_paid_after_all_is_a_part_of_the_bad_debt(books: Bookkeeper) -> None:
+    invoice = bill(line(1_000))
+    gone = given_up(invoice, JAN + 60)
+    part = {**gone["data"]["object"], "amount_paid": 400, "amount_remaining": 600}
+    books.told(finalized(invoice), gone, event("invoice.updated", part, at=JAN + 120))
+
+    assert (books.balances()["bad_debt"], books.balances().get("receivable")) == (600, None)
+
+
+def test_refunds_told_of_later_do_not_move_those_that_only_the_charge_told_of(
+    books: Bookkeeper,
+) -> None:
+    took = charged(1_000)["data"]["object"]
+    refund = {
+        "id": "re_1", "object": "refund", "charge": "ch_1", "amount": 300, "currency": "usd",
+        "created": JAN + 600, "status": "succeeded",
+    }  # fmt: skip
+    books.told(
+        event("charge.refunded", {**took, "amount_refunded": 400}, at=JAN + 60),
+        event("charge.refunded", {**took, "amount_refunded": 700}, at=JAN + 600),
+        event("refund.created", refund, at=JAN + 600),
+    )
+
+    assert books.balances(utc(JAN + 300))["refunds"] == 400
+    assert books.balances()["refunds"] == 700
+
+
+def test_a_converted_refund_goes_the_other_way(books: Bookkeeper) -> None:
+    observe(books, moved(type="refund", exchange_rate=1.1, amount=-1_100, fee=0, source={
+        "id": "re_1", "object": "refund", "amount": 1_000, "currency": "eur"}))  # fmt: skip
+
+    assert books.balances() == {"conversion": 1_100, "stripe_balance": -1_100}
+    assert books.balances(currency="eur") == {"conversion": -1_000, "stripe_unobserved": 1_000}
+
+
+def test_a_converted_charge_is_of_what_was_captured(books: Bookkeeper) -> None:
+    observe(books, moved(exchange_rate=1.1, amount=660, fee=0, source={
+        "id": "ch_1", "object": "charge", "amount": 1_000, "amount_captured": 600,
+        "currency": "eur"}))  # fmt: skip
+
+    assert books.balances(currency="eur") == {"conversion": 600, "stripe_unobserved": -600}
 
 
 # --- always ---------------------------------------------------------------------------------------

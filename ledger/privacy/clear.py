@@ -91,9 +91,11 @@ CLEAR: dict[str, Shape] = {
     # A business may choose the ids of its customers and of its catalogue.
     **dict.fromkeys("customer customer_account related_customer products prices".split(), ID),
     **dict.fromkeys(
-        "account balance_transaction charge charges coupons credit_note customers "
+        "account balance_transaction charge charges coupons credit_note "
+        "customer_balance_transaction customers "
         "default_payment_method default_source destination_payment discount dispute "
-        "failure_balance_transaction from_invoice invoice invoice_item invoiceitem latest_charge "
+        "failure_balance_transaction from_invoice invoice invoice_item "
+        "invoice_line_item invoiceitem latest_charge "
         "latest_invoice latest_revision mandate on_behalf_of order order_reference "
         "original_payment parent_id "
         "payment_intent payment_link payment_method payout pending_setup_intent "
@@ -139,9 +141,9 @@ CLEAR: dict[str, Shape] = {
     "created": _INSTANT,
     "url": _LIST_URL,
 }
-# What a catalogue object is called belongs to the business, not to a person.
+# What a catalogue object is called, and where a tax is due, is the business's, not a person's.
 NAMED_KINDS = frozenset({"product", "price", "plan", "coupon", "tax_rate", "sku"})
-NAMES = frozenset({"name", "nickname", "display_name", "unit_label"})
+NAMES = frozenset({"name", "nickname", "display_name", "unit_label", "state", "jurisdiction"})
 MONEY_OR_TIME = re.compile(
     r"(?:^|_)(?:amount|total|subtotal|balance|fee|net|tax|price|due|paid|remaining|quantity"
     r"|sequence|created|date|until|at|by|to|start|end)$|^(?:amount|total)_"

@@ -68,8 +68,7 @@ def charge(made: Statement, notes: Sequence[Note]) -> None:
         amounts = {Account.REFUNDS: gave.amount, Account.STRIPE_UNOBSERVED: -gave.amount}
         made.post(gave.at, "refunded", gave.currency, amounts, source=refund)
         if refund in failed:
-            at = max(failed[refund], gave.at)
-            made.take_back(at, "refund_failed", gave.currency, amounts, refund)
+            made.take_back(failed[refund], "refund_failed", gave.currency, amounts, refund)
     for at, amount, currency in _untold(of_kind(notes, Returned), [*refunds.values()]):
         made.post(
             at, "refunded", currency,
