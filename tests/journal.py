@@ -7,8 +7,10 @@ from typing import Any
 
 from ledger.accounting.books import Books, open_books
 from ledger.application import Ledger
+from ledger.clock import FixedClock, utc
 from ledger.moments import Moment
-from tests.facts import Json, charge, event, project, record
+from ledger.observation import observe_balance
+from tests.facts import Json, charge, customer, event, project, record
 from tests.numbers import at
 
 JAN, FEB = at("2024-01-01", 0), at("2024-02-01", 0)
@@ -130,3 +132,16 @@ class Bookkeeper:
             found = self.books(connection, known_at).balances(before)
         assert not sum(amount for (_, code), amount in found.items() if code == currency)
         return {account: amount for (account, code), amount in found.items() if code == currency}
+
+
+def observe(books: Bookkeeper, transaction: Json) -> None:
+    """Let a balance transaction be observed, as Stripe lists it."""
+    books.told(event("customer.created", customer("cus_a"), at=JAN - 60))
+    books.ledger.clock = FixedClock(utc(JAN + 86_400))
+
+    class Lists:
+        def balance_transactions(self, since: int, until: int) -> list[list[Json]]:
+            return [[transaction]] if since <= JAN < until else []
+
+    observe_balance(books.ledger, Lists())  # type: ignore[arg-type]
+    project(books.ledger)

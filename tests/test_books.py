@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from ledger.accounting import closing
+from ledger.accounting import closing, sales
+from ledger.accounting.books import open_books
 from ledger.aggregates import Account
 from ledger.aggregates.base import PERIODS_STREAM
 from ledger.application import Ledger
@@ -41,6 +42,8 @@ from tests.journal import (
     credited,
     finalized,
     line,
+    moved,
+    observe,
     paid,
     tax,
 )
@@ -130,6 +133,20 @@ def test_what_is_owed_is_aged_by_the_day_it_was_due(shell: Shell) -> None:
     assert (one["invoice"], one["due"], one["overdue_days"]) == ("in_2", "2024-01-15", 45)
 
 
+@pytest.mark.parametrize(
+    ("days", "age"), [(0, "not_due"), (1, "days_1_30"), (30, "days_1_30"), (31, "days_31_60"),
+                      (90, "days_61_90"), (91, "days_over_90")],
+)  # fmt: skip
+def test_an_age_begins_the_day_after_the_one_before_it_ends(
+    shell: Shell, books: Bookkeeper, days: int, age: str
+) -> None:
+    due = at("2024-06-30") - days * 86_400
+    books.told(finalized(bill(line(77, id="il_7"), name="in_7", currency="eur", due_date=due)))
+    (eur,) = rows(shell, "receivables", "--to", "2024-06", "--currency", "eur")
+
+    assert (eur[age], eur["total"]) == (77, 77)
+
+
 def test_tax_is_told_by_rate(shell: Shell, books: Bookkeeper) -> None:
     rate = {"id": "txr_vat", "object": "tax_rate", "display_name": "VAT", "percentage": 11.0,
             "country": "US", "state": "CA", "jurisdiction": "California"}  # fmt: skip
@@ -201,6 +218,21 @@ def test_what_a_cohort_has_paid_since_is_its_observed_lifetime_value(
             for row in told] == [
         ("2024-01", 0, 2, 3_400, 1_700), ("2024-01", 1, 2, 3_100, 3_250),
     ]  # fmt: skip
+    (then,) = rows(shell, "cohort_cash", "--from", "2024-01", "--to", "2024-01",
+                   "--as-of", "2024-01-19")  # fmt: skip
+    assert (then["size"], then["per_customer"]) == (1, 3_400)
+
+
+def test_only_those_who_pay_in_a_currency_are_shown_of_it(books: Bookkeeper, shell: Shell) -> None:
+    newer = bill(line(500, id="il_n"), name="in_5", customer="cus_b", currency="eur")
+    of = sub("b", (price(500, currency="eur"), 1))
+    books.told(begun("2024-01-20", of), finalized(newer), paid(newer, at("2024-01-20")))
+    with books.ledger.pool.connection() as connection:
+        (only,) = sales.loyal_customers(
+            open_books(connection), MARCH, 1, currency="eur", limit=1
+        )  # fmt: skip
+
+    assert only["customer"] == "cus_b"
 
 
 # --- closing --------------------------------------------------------------------------------------
@@ -274,6 +306,19 @@ def test_nothing_is_closed_in_an_empty_ledger_or_before_a_file_can_be_written(
     assert "cannot be written" in shell("close", "2024-01", "--evidence", nowhere).err
     with ledger.pool.connection() as connection:
         assert Log(connection).last_position() == 0
+
+
+def test_books_that_do_not_balance_are_not_closed(shell: Shell, books: Bookkeeper) -> None:
+    with books.ledger.pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO journal_entries (position, recorded_at, valid_at, booked_at, document,"
+            " source, reason, account, currency, amount_minor)"
+            " SELECT 1, t, t, t, 'x', 'x', 'paid', 'bank', 'usd', 1"
+            " FROM (SELECT now() - interval '3 years' AS t) AS one"
+        )
+    said = shell("close", "2024-01")
+
+    assert (said.code, "does not balance" in said.err) == (1, True)
 
 
 def test_two_that_close_at_once_do_not_both_close(shell: Shell, books: Bookkeeper) -> None:
@@ -444,11 +489,20 @@ def test_seals_from_before_the_closing_prove_what_they_cover(
     assert (none.returncode, "no file of seals" in none.stderr) == (1, True)
 
 
+def test_an_event_or_a_file_too_few_or_too_many_is_found(evidence: Path) -> None:
+    with zipfile.ZipFile(evidence) as archive:
+        lines = archive.read("events.jsonl").decode().split("\n")
+    assert (
+        "is not in the file" in check(changed(evidence, "events.jsonl", lines[1] + "\n", "")).stderr
+    )
+    with zipfile.ZipFile(evidence, "a") as archive:
+        archive.writestr("more.txt", "more")
+    assert "something else" in check(evidence).stderr
+
+
 def test_a_damaged_file_says_so(evidence: Path) -> None:
     broken = changed(evidence, "period.json", '"tables"', '"others"')
     assert "damaged" in check(broken).stderr
-    with zipfile.ZipFile(broken, "a") as archive:
-        archive.writestr("more.txt", "more")
     done = check(changed(evidence, "README.txt", "month", "year"))
     assert done.returncode == 0  # what it says of itself proves nothing
 
@@ -492,6 +546,24 @@ def test_a_beancount_file_of_an_empty_ledger_is_read_too(
     Shell(settings, ledger.name)("export", "beancount", "--output", str(file))
 
     assert bean_check(file).returncode == 0
+
+
+def test_whatever_stripe_calls_a_movement_beancount_reads_it(
+    shell: Shell, books: Bookkeeper, tmp_path: Path
+) -> None:
+    observe(books, moved(type='a "new"\\ type', source="tu_1"))
+    file = tmp_path / "journal.beancount"
+    shell("export", "beancount", "--output", str(file))
+
+    assert bean_check(file).returncode == 0
+    assert 'a \\"new\\"' in file.read_text()
+
+
+def test_an_account_whose_name_would_be_a_formula_is_quoted(shell: Shell, accounts: Path) -> None:
+    accounts.write_text(accounts.read_text().replace('"4002"', '"=1+1"'))
+    said = shell("export", "quickbooks", "--accounts", str(accounts))
+
+    assert "'=1+1" in {line["Account Name"] for line in csv.DictReader(StringIO(said.out))}
 
 
 @pytest.fixture

@@ -156,6 +156,25 @@ def test_rates_moving_make_no_customer_shrink(rated: Rated) -> None:
     assert [one.exact for one in rated.values("nrr", "2024-02", "2024-02")] == [1]
 
 
+def test_what_customers_shrank_by_is_valued_as_what_they_had(rated: Rated) -> None:
+    rated.numbers.told(
+        begun("2024-01-10", sub("a", (EUR, 3))), updated(at("2024-02-10"), sub("a", (EUR, 2)))
+    )
+    rated.rates(
+        "2024-01-10,eur,usd,1.1", "2024-01-31,eur,usd,1.2", "2024-02-10,eur,usd,0.6",
+        "2024-02-29,eur,usd,0.6",
+    )  # fmt: skip
+    for name in ("nrr", "grr"):
+        assert [str(one.exact) for one in rated.values(name, "2024-02", "2024-02")] == ["2/3"]
+
+
+def test_a_rate_the_right_way_round_counts_before_its_contrary(rated: Rated) -> None:
+    rated.numbers.told(begun("2024-01-31", sub("a", (EUR, 1))))
+    rated.rates("2024-01-31,usd,eur,0.5", "2024-01-31,eur,usd,1.1")
+
+    assert [one.exact for one in rated.values("mrr", "2024-01", "2024-01")] == [1_100]
+
+
 def test_the_reporting_currency_of_a_definition_set_is_the_one_told(
     rated: Rated, client: Client
 ) -> None:

@@ -49,6 +49,7 @@ from tests.journal import (
     given_up,
     line,
     moved,
+    observe,
     paid,
     tax,
     voided,
@@ -390,19 +391,6 @@ def test_converted_money_balances_in_both_currencies(books: Bookkeeper) -> None:
     assert books.balances(currency="eur") == {"conversion": 1_000, "stripe_unobserved": -1_000}
 
 
-def observe(books: Bookkeeper, transaction: Json) -> None:
-    """Let a balance transaction be observed, as Stripe lists it."""
-    books.told(event("customer.created", customer("cus_a"), at=JAN - 60))
-    books.ledger.clock = FixedClock(utc(JAN + 86_400))
-
-    class Lists:
-        def balance_transactions(self, since: int, until: int) -> list[list[Json]]:
-            return [[transaction]] if since <= JAN < until else []
-
-    observe_balance(books.ledger, Lists())  # type: ignore[arg-type]
-    project(books.ledger)
-
-
 # --- told otherwise, or not at all ----------------------------------------------------------------
 
 
@@ -540,6 +528,23 @@ def test_nothing_is_observed_with_the_key_of_another_account(books: Bookkeeper) 
     books.ledger.settings = own
     with listed(Simulator(1, start=JAN)) as there, pytest.raises(AccountMismatch):
         observe_all(books.ledger, there.api)
+
+
+def test_where_nothing_moves_for_long_that_is_not_asked_again(books: Bookkeeper) -> None:
+    books.told(event("customer.created", customer("cus_a"), at=JAN))
+    books.ledger.clock = FixedClock(utc(JAN + 100 * 86_400))
+    asked: list[int] = []
+
+    class Nothing:
+        def balance_transactions(self, since: int, until: int) -> list[list[Json]]:
+            asked.append(since)
+            return []
+
+    observe_balance(books.ledger, Nothing())  # type: ignore[arg-type]
+    spans = len(asked)
+    observe_balance(books.ledger, Nothing())  # type: ignore[arg-type]
+
+    assert (spans, len(asked)) == (15, 15)
 
 
 def test_two_that_observe_at_once_record_each_transaction_once(books: Bookkeeper) -> None:

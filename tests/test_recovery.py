@@ -9,12 +9,14 @@ import pytest
 from werkzeug.test import Client
 
 from ledger.application import Ledger
+from ledger.clock import utc
 from ledger.errors import NotFound, RequestInvalid
 from ledger.metrics.categories import categorize
 from ledger.metrics.losses import by_category, lost_customers
 from ledger.metrics.question import question
 from ledger.metrics.recovery import Recovery, recovery
 from ledger.metrics.statuses import statuses
+from ledger.moments import Moment
 from ledger.projections import Numbers as NumbersProjection
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
@@ -123,6 +125,21 @@ def test_those_still_being_tried_stay_in_the_denominator(numbers: Numbers) -> No
     assert shown["matured_recovery_rate"]["reason"].startswith("of no failed payment")
 
 
+def test_as_of_a_day_what_was_recovered_later_is_not_yet(numbers: Numbers) -> None:
+    numbers.told(*failed("a", "2026-11-01"), *paid("a", "2026-11-20"))
+    with numbers.ledger.pool.connection() as connection:
+        then = question(
+            connection,
+            now=NOW,
+            start="2026-11",
+            end="2026-11",
+            moment=Moment(utc(at("2026-11-10"))),
+        )
+        (told,) = recovery(connection, then)
+
+    assert (told.recovered, told.in_progress) == (0, 1)
+
+
 def test_the_matured_rate_is_over_those_whose_window_has_passed(numbers: Numbers) -> None:
     numbers.told(*failed("a", "2026-11-01"), *paid("a", "2026-11-05"))
     numbers.told(*failed("b", "2026-11-01"), *paid("b", "2026-11-20"))
@@ -163,11 +180,13 @@ def test_what_was_paid_outside_stripe_is_recovered_outside(numbers: Numbers) -> 
     assert told.by == {"outside": 1}
 
 
-def test_what_failed_by_card_and_was_paid_outside_is_recovered_outside(numbers: Numbers) -> None:
+@pytest.mark.parametrize("tells", [{"amount_paid_off_stripe": 1_000}, {}])
+def test_what_failed_by_card_and_was_paid_outside_is_recovered_outside(
+    numbers: Numbers, tells: Json
+) -> None:
     moments = {"finalized_at": at("2024-03-01"), "paid_at": at("2024-03-04"), "voided_at": None}
     done = bill("a", status_transitions=moments) | {
-        "status": "paid", "amount_paid": 1_000, "amount_remaining": 0,
-        "amount_paid_off_stripe": 1_000,
+        "status": "paid", "amount_paid": 1_000, "amount_remaining": 0, **tells,
     }  # fmt: skip
     canceled = payment_intent("pi_a", of="cus_a", status="canceled", currency="usd",
                               amount=1_000, amount_received=0, invoice="in_a")  # fmt: skip
@@ -223,9 +242,10 @@ def test_amounts_beyond_64_bits_are_told(numbers: Numbers) -> None:
 def test_a_payment_that_lets_go_of_its_invoice_leaves_the_same_row_live_and_rebuilt(
     numbers: Numbers, settings: Settings
 ) -> None:
-    numbers.told(*failed("a", "2024-03-01"), *paid("a", "2024-03-04"))
-    alone = payment_intent("pi_a", of="cus_a", currency="usd", amount=1_000)
-    numbers.told(event("payment_intent.updated", alone, at=at("2024-03-05")))
+    tried = failed("a", "2024-03-01", payment_intent=None)
+    numbers.told(*tried, *paid("a", "2024-03-04", payment_intent=None))
+    alone = payment_intent("pi_a", of="cus_a", status="canceled", currency="usd", amount=1_000)
+    numbers.told(event("payment_intent.canceled", alone, at=at("2024-03-05")))
 
     done = Rebuild(settings, numbers.ledger, NumbersProjection, workers=0).run(swap=False)
     assert done.differences == []
@@ -275,6 +295,19 @@ def test_the_articles_pie_70_per_cent_active_15_in_a_trial_15_gone(numbers: Numb
     assert {one.status: one.share for one in told} == {
         "active": Fraction(70, 100), "trialing": Fraction(15, 100), "inactive": Fraction(15, 100),
     }  # fmt: skip
+
+
+def test_statuses_of_one_country(numbers: Numbers) -> None:
+    for name, country in (("a", "ID"), ("b", "DE")):
+        of = {"id": f"cus_{name}", "object": "customer", "address": {"country": country}}
+        numbers.told(event("customer.created", of), begun("2024-01-02", sub(name, (MONTHLY, 1))))
+    with numbers.ledger.pool.connection() as connection:
+        asked = question(
+            connection, now=NOW, start="2024-01", end="2024-01", filters={"country": "ID"}
+        )
+        (told,) = statuses(connection, asked)
+
+    assert (told.status, told.customers, told.share) == ("active", 1, Fraction(1))
 
 
 def test_statuses_follow_day_by_day_and_can_be_asked_of_the_past(

@@ -123,9 +123,7 @@ def _closed(
     """Return what is recorded of a month that is closed now."""
     books = open_books(connection)
     books = replace(books, position=min(books.position, numbers_position(connection)))
-    # A month begins where the last closed one ended.
-    starts_at = datetime.fromisoformat(known[-1].data["ends_at"]) if known else books.begins(start)
-    ends_at = books.begins(end)
+    starts_at, ends_at = books.begins(start), books.begins(end)
     if ends_at > now_of(ledger, connection):
         raise RequestInvalid(f"{month} is not over: it ends at {ends_at:%F %T} UTC.")
     if not known and not books.balances(ends_at):
