@@ -38,7 +38,10 @@ WAKE_CHANNEL = "ledger_appended"
 WAKE_INTERVAL_SECONDS = 0.05
 REFRESH_SECONDS = 1.0
 APPEND_LOCK_SECONDS_MAX = 15  # who gave up waiting shall leave no session behind that goes on
-SETTING_NAMES = ("mode", "stripe_account", "webhook_secrets", "public_url", "api_key", "demo_start")
+SETTING_NAMES = (
+    "mode", "stripe_account", "webhook_secrets", "public_url", "api_key", "demo_start", "smtp_url",
+    "sms_url", "alert_urls",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class LedgerSettings:
     api_key: str | None = field(default=None, repr=False)
     api_base: str | None = None
     demo_start: str | None = None
+    smtp_url: str | None = field(default=None, repr=False)
+    sms_url: str | None = field(default=None, repr=False)
+    alert_urls: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def is_demo(self) -> bool:
@@ -291,6 +297,10 @@ def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> L
             settings.public_url,
             settings.api_key,
             settings.api_base,
+            None,
+            settings.smtp_url,
+            settings.sms_url,
+            settings.alert_urls,
         )
     return LedgerSettings(
         name,
@@ -301,6 +311,9 @@ def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> L
         own.get("api_key") or None,
         settings.api_base,
         own.get("demo_start") or None,
+        own.get("smtp_url") or None,
+        own.get("sms_url") or None,
+        tuple(own.get("alert_urls", "").split()),
     )
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
 
+from ledger.agenda import Tools
 from ledger.application import Ledger, ledger_names, open_ledger
 from ledger.clock import Clock
 from ledger.database import Database, open_database
 from ledger.database import migrate as migrations
+from ledger.effects.alerts import Alerter
+from ledger.effects.mail import Mailer, SmtpServer
+from ledger.effects.performing import Performer
+from ledger.effects.render import Renderer
+from ledger.effects.sms import Texter, TwilioAccount
+from ledger.effects.stripe_actions import StripeActor
+from ledger.files import kept_once
+from ledger.links import Links
+from ledger.policies import POLICIES
+from ledger.policies.desk import Site
 from ledger.projections import PROJECTIONS, generations
+from ledger.projections.crm.directory import CrmDirectory
 from ledger.settings import DEFAULT_LEDGER, Settings
+from ledger.stripe_api import StripeApi
 
 NAMES_SECONDS = 1.0
 
@@ -69,6 +83,44 @@ class Installation:
         for ledger in self._open.values():
             ledger.close()
         self.database.close()
+
+
+def site_of(settings: Settings, ledger: Ledger) -> Site:
+    """Return which installation this is: it says so itself, or is named once in LEDGER_HOME.
+
+    A copy of the database has another home and is another installation. A made-up business has
+    none: nothing of it may go out.
+    """
+    if ledger.settings.is_demo:
+        return Site(None, None)
+    named = settings.installation or kept_once(
+        settings.home / "installation.id", lambda: f"inst-{secrets.token_hex(8)}"
+    )
+    return Site(named, ledger.settings.public_url)
+
+
+def renderer_of(settings: Settings) -> Renderer:
+    """Return what renders messages, with the templates of the business's own if it has some."""
+    return Renderer(settings.home / "templates")
+
+
+def tools_of(settings: Settings, ledger: Ledger) -> Tools:
+    """Return what a worker of a ledger needs; only what is configured can be performed.
+
+    Raises SettingsInvalid for addresses that cannot be used.
+    """
+    own, renderer, links = ledger.settings, renderer_of(settings), Links(ledger.master, ledger.name)
+    performers: dict[str, Performer] = {}
+    if not own.is_demo:
+        performers["alerts"] = Alerter(own.alert_urls)
+        if own.smtp_url:
+            server = SmtpServer.read(own.smtp_url)
+            performers["mail"] = Mailer(server, renderer, links, ledger.clock)
+        if own.sms_url:
+            performers["sms"] = Texter(TwilioAccount.read(own.sms_url), renderer, links)
+        if own.api_key:
+            performers["stripe"] = StripeActor(StripeApi(own.api_key, own.api_base))
+    return Tools(site_of(settings, ledger), POLICIES, performers, CrmDirectory(ledger.keys))
 
 
 def migrate(database: Database, new_ledger: str = DEFAULT_LEDGER) -> list[str]:

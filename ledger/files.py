@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,6 +37,26 @@ def replacing(file: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
         raise RequestInvalid(f"{file} cannot be written: {error.strerror}.") from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def kept_once(file: Path, make: Callable[[], str]) -> str:
+    """Return what a file says; make it if it is not there: whoever comes first does.
+
+    Raises RequestInvalid where it can be neither read nor written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        with os.fdopen(draft, "w", encoding="utf-8") as out:
+            out.write(f"{make()}\n")
+        try:
+            with suppress(FileExistsError):
+                os.link(name, file)
+        finally:
+            Path(name).unlink()
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise RequestInvalid(f"{file} cannot be kept: {error.strerror}.") from error
 
 
 def require_writable(file: Path) -> None:

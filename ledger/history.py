@@ -93,9 +93,8 @@ def at(connection: Connection, position: int) -> RecordedEvent | None:
 def opened_event(connection: Connection, keys: KeyRing, event: RecordedEvent) -> RecordedEvent:
     """Return the event with its personal leaves in place, as far as a key still exists."""
     subject = subject_of(event.customer_id, event.object_id)
-    context = event.stripe_event_id or text(event.data, "delivery_key") or ""
     ciphers = keys.for_reading([subject], connection)
-    leaves = opened(ciphers, subject, context, event.personal)
+    leaves = opened(ciphers, subject, event.box_id, event.personal)
     return replace(event, data=whole(event.data, leaves))
 
 

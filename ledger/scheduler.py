@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from ledger.agenda import Agenda
 from ledger.application import Ledger
 from ledger.completeness import keep_complete
 from ledger.errors import LedgerError
@@ -20,12 +21,20 @@ logger = logging.getLogger("ledger.scheduler")
 
 
 @dataclass(frozen=True)
+class Workplace:
+    """What jobs work on: a ledger, and what is due in it."""
+
+    ledger: Ledger
+    agenda: Agenda
+
+
+@dataclass(frozen=True)
 class Job:
     """Something that is done again and again; `work` must bear being done twice at once."""
 
     name: str
     every_seconds: int
-    work: Callable[[Ledger], object]
+    work: Callable[[Workplace], object]
     at_start: bool = False
 
 
@@ -36,10 +45,16 @@ def seal_log(ledger: Ledger) -> None:
 
 
 JOBS: tuple[Job, ...] = (
-    Job("seal the log", 30, seal_log),
-    Job("compare with Stripe's list of events", 300, keep_complete, at_start=True),
-    Job("fetch terms and lines that no event tells", 60, keep_observed),
-    Job("fetch what Stripe kept of payments", 600, keep_balance),
+    Job("do what is due", 1, lambda at: at.agenda.work()),
+    Job("seal the log", 30, lambda at: seal_log(at.ledger)),
+    Job(
+        "compare with Stripe's list of events",
+        300,
+        lambda at: keep_complete(at.ledger),
+        at_start=True,
+    ),
+    Job("fetch terms and lines that no event tells", 60, lambda at: keep_observed(at.ledger)),
+    Job("fetch what Stripe kept of payments", 600, lambda at: keep_balance(at.ledger)),
 )
 
 
@@ -51,13 +66,14 @@ def scheduler() -> BackgroundScheduler:
     return made
 
 
-def add_jobs(running: BackgroundScheduler, ledger: Ledger) -> None:
-    """Do every periodic job for this ledger from now on."""
+def add_jobs(running: BackgroundScheduler, workplace: Workplace) -> None:
+    """Do every periodic job at this place from now on."""
+    ledger = workplace.ledger
     for job in JOBS:
         running.add_job(
             _run,
             "interval",
-            args=[job, ledger],
+            args=[job, workplace],
             seconds=job.every_seconds,
             **({"next_run_time": ledger.clock.now()} if job.at_start else {}),
             max_instances=1,
@@ -66,9 +82,10 @@ def add_jobs(running: BackgroundScheduler, ledger: Ledger) -> None:
         )
 
 
-def _run(job: Job, ledger: Ledger) -> None:
+def _run(job: Job, workplace: Workplace) -> None:
+    ledger = workplace.ledger
     try:
-        job.work(ledger)
+        job.work(workplace)
     except LedgerError as error:
         logger.error("%s of %s: %s", job.name, ledger.name, error)
     except Exception as error:  # noqa: BLE001 — the next round tries again

@@ -30,6 +30,10 @@ class Settings:
     stripe_account: str | None = None
     api_key: str | None = field(default=None, repr=False)
     api_base: str | None = None
+    smtp_url: str | None = field(default=None, repr=False)
+    sms_url: str | None = field(default=None, repr=False)
+    alert_urls: tuple[str, ...] = field(default=(), repr=False)
+    installation: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -53,6 +57,10 @@ class Settings:
             stripe_account=valid_account(text("STRIPE_ACCOUNT"), "STRIPE_ACCOUNT"),
             api_key=valid_api_key(text("STRIPE_API_KEY"), mode, "STRIPE_API_KEY"),
             api_base=_api_base(text("STRIPE_API_BASE")),
+            smtp_url=text("LEDGER_SMTP_URL"),
+            sms_url=text("LEDGER_SMS_URL"),
+            alert_urls=tuple(environ.get("LEDGER_ALERT_URLS", "").split()),
+            installation=_installation(text("LEDGER_INSTALLATION")),
         )
 
 
@@ -66,7 +74,11 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_BOOTSTRAP_TOKEN": "an API token with all scopes, for automation",
     "STRIPE_WEBHOOK_SECRET": "`whsec_…`, several separated by commas while one is being rolled",
     "STRIPE_ACCOUNT": "`acct_…`: events that bear another account are set aside; unset: any",
-    "STRIPE_API_KEY": "a restricted key (events, coupons, prices): what is missing is fetched",
+    "STRIPE_API_KEY": "a restricted key: what is missing is fetched, what was decided is done",
+    "LEDGER_SMTP_URL": "`smtps://user:password@host:465`, or `smtp://…:587` upgraded to TLS",
+    "LEDGER_SMS_URL": "`twilio://SID:TOKEN@+15550006666`",
+    "LEDGER_ALERT_URLS": "where the team is told of things: addresses of Apprise, by blanks",
+    "LEDGER_INSTALLATION": "the name of this installation; unset: made once in LEDGER_HOME",
     "STRIPE_API_BASE": "another address for Stripe's API; for tests with a Stripe of your own",
 }
 
@@ -128,6 +140,14 @@ def _public_url(text: str | None) -> str | None:
             f"LEDGER_PUBLIC_URL is {text!r}; it must be an address such as https://billing.example."
         )
     return text.rstrip("/") if text else None
+
+
+def _installation(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,63}", text):
+        raise SettingsInvalid(
+            f"LEDGER_INSTALLATION is {text!r}; it must be 3 to 64 letters, digits, `_`, `.`, `-`."
+        )
+    return text
 
 
 def _bootstrap_token(text: str | None) -> str | None:

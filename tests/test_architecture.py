@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"ledger.__main__"},
     {"api", "scripts", "ledger.cli"},
     {"ledger.bootstrap", "ledger.scheduler"},
+    {"ledger.agenda", "ledger.orders"},
     {"ledger.accounting"},
     {"ledger.metrics"},
     {
@@ -28,10 +29,20 @@ LAYERS: list[set[str]] = [
         "ledger.streams",
         "ledger.tokens",
         "ledger.projections",
+        "ledger.policies",
+        "ledger.effects",
     },
     {"ledger.application", "ledger.simulator"},
     {"ledger.observation"},
-    {"ledger.completeness", "ledger.intake", "ledger.facts", "ledger.moments"},
+    {"ledger.standing"},
+    {
+        "ledger.completeness",
+        "ledger.intake",
+        "ledger.facts",
+        "ledger.moments",
+        "ledger.decisions",
+        "ledger.links",
+    },
     {"ledger.aggregates", "ledger.stripe_api"},
     {"ledger.log"},
     {"ledger.stripe_objects", "ledger.privacy"},
@@ -57,10 +68,22 @@ FENCES = {
     "apscheduler": {"ledger.scheduler"},
     "granian": {"api"},
     "yoyo": {"ledger.database"},
-    "eventsourcing": {"ledger.aggregates", "ledger.log", "scripts"},  # scripts: to compare
+    "eventsourcing": {
+        "ledger.aggregates",
+        "ledger.log",
+        "ledger.decisions",
+        "scripts",
+    },  # scripts: to compare
     "cryptography": {"ledger.privacy"},
     "marshmallow": {"api"},
     "click": {"ledger.cli"},
+    "httpx": {"ledger.effects"},
+    "apprise": {"ledger.effects"},
+    "smtplib": {"ledger.effects"},
+    "jinja2": {"ledger.effects"},
+    "babel": {"ledger.effects"},
+    "css_inline": {"ledger.effects"},
+    "itsdangerous": {"ledger.links"},
 }
 
 

@@ -57,7 +57,7 @@ def opened_watch() -> Watch:
 @pytest.fixture
 def store(ledger: Ledger) -> Iterator[EventStore[str]]:
     with ledger.pool.connection() as connection:
-        yield EventStore(LedgerMapper(), LedgerRecorder(connection))
+        yield EventStore(LedgerMapper(), LedgerRecorder(connection, ledger.keys))
 
 
 def test_a_decision_is_read_back_as_it_was_made(store: EventStore[str]) -> None:

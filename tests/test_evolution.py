@@ -192,7 +192,7 @@ def test_a_stream_with_decisions_of_a_newer_release_is_not_taken_for_less_than_i
 ) -> None:
     with ledger.pool.connection() as connection:
         Log(connection).append([of_the_future("DunningCase.Teleported", "dunning_in_1")])
-        repository = Repository(EventStore(LedgerMapper(), LedgerRecorder(connection)))
+        repository = Repository(EventStore(LedgerMapper(), LedgerRecorder(connection, ledger.keys)))
 
         with pytest.raises(EventUnknown, match=r"DunningCase\.Teleported"):
             repository.get("dunning_in_1")

@@ -9,10 +9,16 @@ from collections.abc import Mapping
 
 from ledger.aggregates.account import Account
 from ledger.aggregates.base import StripeFact
+from ledger.aggregates.campaigns import Campaigns
 from ledger.aggregates.customer import Customer
+from ledger.aggregates.decision import Decision
+from ledger.aggregates.dunning_case import DunningCase
+from ledger.aggregates.outbox import Outbox
+from ledger.aggregates.sending import Sending, SendingCap
 from ledger.aggregates.subscription import Subscription
 
 AGGREGATES: tuple[type, ...] = (Customer, Subscription, Account)
+DECISIONS: tuple[type[Decision], ...] = (DunningCase, Outbox, Sending, SendingCap, Campaigns)
 
 FACTS: tuple[type[StripeFact], ...] = tuple(
     member
@@ -34,6 +40,7 @@ def fact_class_of(stripe_type: str) -> type[StripeFact]:
 __all__ = [
     "AGGREGATES",
     "BY_TOPIC",
+    "DECISIONS",
     "EVENT_TYPES",
     "FACTS",
     "Account",

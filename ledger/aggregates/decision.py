@@ -11,11 +11,22 @@ from typing import Any, ClassVar
 
 from eventsourcing.domain import BaseAggregate, CanInitAggregate, CanMutateAggregate, DomainEvent
 
+from ledger.errors import LedgerError
+
+
+class DecisionRefused(LedgerError):
+    """A decision that the rules of its aggregate do not allow now."""
+
 
 class DecisionEvent(CanMutateAggregate[str], DomainEvent):
-    """Something we decided."""
+    """Something we decided.
+
+    The fields named in `PERSONAL` are encrypted under the key of `customer_id`; they are None
+    where it was erased.
+    """
 
     TOPIC: ClassVar[str] = "DecisionEvent"
+    PERSONAL: ClassVar[frozenset[str]] = frozenset()
 
     originator_id: str  # type: ignore[assignment]  # streams have names, not UUIDs
 

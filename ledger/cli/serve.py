@@ -12,20 +12,23 @@ import click
 import psycopg
 
 from ledger import tokens
+from ledger.agenda import Agenda
 from ledger.application import Ledger, keep_mode
-from ledger.bootstrap import Installation, installation
+from ledger.bootstrap import Installation, installation, tools_of
 from ledger.bootstrap import migrate as bring_up_to_date
 from ledger.cli.context import Context, json_option, say_json
 from ledger.cli.demo import demo_token
 from ledger.database import Database, open_database
 from ledger.demo import NAME as DEMO
 from ledger.errors import LedgerError, SettingsInvalid
+from ledger.policies import POLICIES
+from ledger.policies.runner import PolicyRunner
 from ledger.privacy.master import is_confirmed_saved, key_file
 from ledger.processes import WATCH_SECONDS, Supervisor, Termination, end_with_supervisor
 from ledger.projections import PROJECTIONS, Runner
 from ledger.projections.rebuild.versions import bring_to_version
 from ledger.projections.runner import told
-from ledger.scheduler import Jobs, add_jobs, scheduler
+from ledger.scheduler import Jobs, Workplace, add_jobs, scheduler
 from ledger.settings import DEFAULT_LEDGER
 
 logger = logging.getLogger("ledger.serve")
@@ -176,7 +179,7 @@ def worker(context: Context, as_json: bool) -> None:
         elif not is_supervised:
             click.echo(f"Projecting and sealing: {', '.join(opened.names())}")
         jobs = scheduler()
-        runners: dict[str, threading.Thread] = {}
+        runners: dict[str, list[threading.Thread]] = {}
         look_again_at = 0.0
         while not termination.requested:
             if time.monotonic() >= look_again_at:
@@ -184,14 +187,14 @@ def worker(context: Context, as_json: bool) -> None:
                 look_again_at = time.monotonic() + NEW_LEDGERS_SECONDS
             time.sleep(WATCH_SECONDS)
         stop.set()
-        for runner in runners.values():
+        for runner in (one for threads in runners.values() for one in threads):
             runner.join()
         jobs.shutdown(wait=True)
 
 
 def _work_on_new_ledgers(
     opened: Installation,
-    runners: dict[str, threading.Thread],
+    runners: dict[str, list[threading.Thread]],
     jobs: Jobs,
     stop: threading.Event,
 ) -> None:
@@ -204,13 +207,18 @@ def _work_on_new_ledgers(
     for name in added:
         try:
             ledger = opened.ledger(name)
+            tools = tools_of(opened.settings, ledger)
         except (LedgerError, psycopg.Error) as error:
             logger.error("ledger %s cannot be opened, the others go on: %s", name, error)
             continue
-        add_jobs(jobs, ledger)
-        runner = threading.Thread(target=_project, args=[opened, ledger, stop])
-        runner.start()
-        runners[name] = runner
+        add_jobs(jobs, Workplace(ledger, Agenda(ledger, tools)))
+        policies = PolicyRunner(ledger, POLICIES, tools.site)
+        runners[name] = [
+            threading.Thread(target=_project, args=[opened, ledger, stop]),
+            threading.Thread(target=policies.run, args=[stop]),
+        ]
+        for runner in runners[name]:
+            runner.start()
 
 
 class _Stopped(Exception):

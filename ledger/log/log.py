@@ -65,6 +65,12 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     data: dict[str, Any]
     personal: bytes | None
 
+    @property
+    def box_id(self) -> str:
+        """What the box of this event is bound to."""
+        delivery: str | None = self.data.get("delivery_key")
+        return self.stripe_event_id or delivery or f"{self.stream}/{self.version}"
+
 
 COLUMNS = (
     "position, stream, version, topic, customer_id, object_id, stripe_event_id, occurred_at, "

@@ -6,8 +6,9 @@ from ledger.projections.crm import Crm
 from ledger.projections.journal import Journal
 from ledger.projections.numbers import Numbers
 from ledger.projections.projection import Projection
+from ledger.projections.reactions import Reactions
 from ledger.projections.runner import Runner
 
-PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers, Journal)
+PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers, Journal, Reactions)
 
-__all__ = ["PROJECTIONS", "Crm", "Journal", "Numbers", "Projection", "Runner"]
+__all__ = ["PROJECTIONS", "Crm", "Journal", "Numbers", "Projection", "Reactions", "Runner"]

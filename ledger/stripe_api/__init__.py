@@ -28,6 +28,14 @@ class StripeLacks(StripeRefused):
     """Stripe has no such object, or has it no more."""
 
 
+class StripeDeclined(StripeRefused):
+    """A bank does not pay (402); `code` is why, as Stripe spells it."""
+
+    def __init__(self, message: str, code: str | None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class StripeApi:
     """One Stripe account, by one secret or restricted key."""
 
@@ -59,7 +67,7 @@ class StripeApi:
         Raises StripeUnavailable.
         """
         try:
-            found = self._get("/v1/account").get("id")
+            found = self._call("get", "/v1/account").get("id")
         except StripeRefused:
             return None
         return found if isinstance(found, str) else None
@@ -69,7 +77,7 @@ class StripeApi:
 
         Raises StripeUnavailable, StripeRefused.
         """
-        found = self._get("/v1/account")
+        found = self._call("get", "/v1/account")
         return text(found, "settings", "dashboard", "timezone"), text(found, "default_currency")
 
     def coupon(self, coupon: str) -> dict[str, Any]:
@@ -77,11 +85,11 @@ class StripeApi:
 
         Raises StripeUnavailable, StripeRefused, StripeLacks.
         """
-        return self._get(f"/v1/coupons/{quote(coupon, safe='')}", expand=["applies_to"])
+        return self._call("get", f"/v1/coupons/{quote(coupon, safe='')}", expand=["applies_to"])
 
     def price(self, price: str) -> dict[str, Any]:
         """Return a price with its tiers; raises like `coupon`."""
-        return self._get(f"/v1/prices/{quote(price, safe='')}", expand=["tiers"])
+        return self._call("get", f"/v1/prices/{quote(price, safe='')}", expand=["tiers"])
 
     def balance_transactions(self, since: int, until: int) -> Iterator[list[dict[str, Any]]]:
         """Yield pages of the balance transactions of [since, until) (unix seconds), newest first.
@@ -98,10 +106,26 @@ class StripeApi:
         """Yield pages of an invoice's lines, in their order; raises like `coupon`."""
         return self._pages(f"/v1/invoices/{quote(invoice, safe='')}/lines")
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Return an object; raises like `coupon`."""
+        return self._call("get", path)
+
+    def post(self, path: str, key: str, **params: Any) -> dict[str, Any]:
+        """Create or change something, once for an idempotency key.
+
+        Raises StripeUnavailable where it is not known whether it was done (ask again with the same
+        key), StripeRefused where it was not, StripeDeclined where a bank does not pay.
+        """
+        return self._call("post", path, idempotency_key=key, **params)
+
+    def delete(self, path: str, key: str) -> dict[str, Any]:
+        """End something; raises like `post`."""
+        return self._call("delete", path, idempotency_key=key)
+
     def _pages(self, path: str, **params: Any) -> Iterator[list[dict[str, Any]]]:
         after: dict[str, str] = {}
         while True:
-            page = self._get(path, limit=PAGE, **params, **after)
+            page = self._call("get", path, limit=PAGE, **params, **after)
             found = page.get("data")
             if not (isinstance(found, list) and all(map(_has_id, found))):
                 raise StripeUnavailable(f"Stripe's list {path} has something else in it.")
@@ -112,17 +136,19 @@ class StripeApi:
                 raise StripeUnavailable(f"Stripe's list {path} ends before its end.")
             after = {"starting_after": found[-1]["id"]}
 
-    def _get(self, path: str, **params: Any) -> dict[str, Any]:
+    def _call(self, method: str, path: str, **params: Any) -> dict[str, Any]:
         errors = self._errors
         try:
             # Not the client's own objects: they turn decimals into what JSON does not have.
-            answer = self._client.raw_request("get", path, **params)
+            answer = self._client.raw_request(method, path, **params)
         except (errors.AuthenticationError, errors.PermissionError) as error:
             raise StripeRefused(
                 f"Stripe refuses STRIPE_API_KEY: {error.user_message or error}. A restricted key"
                 " that may read events, coupons,"
                 " prices, invoices and balance transactions is enough."
             ) from error
+        except errors.CardError as error:
+            raise StripeDeclined(f"{path}: the bank does not pay.", _decline_of(error)) from error
         except errors.InvalidRequestError as error:
             kind = StripeLacks if error.http_status == 404 else StripeRefused
             raise kind(f"Stripe refuses {path}: {error.user_message or error}") from error
@@ -138,6 +164,11 @@ class StripeApi:
         if not isinstance(found, dict):
             raise StripeUnavailable(f"Stripe answered {path} with something else than an object.")
         return found
+
+
+def _decline_of(error: Any) -> str | None:
+    found = getattr(error.error, "decline_code", None) or error.code
+    return found if isinstance(found, str) else None
 
 
 def _has_id(found: Any) -> bool:

@@ -1,0 +1,1 @@
+"""Effects: what reaches the outside, each kind performed in one place and nowhere else."""

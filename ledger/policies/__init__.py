@@ -1,0 +1,10 @@
+"""Policies: what happens is answered with decisions, and nothing else is done here."""
+
+from __future__ import annotations
+
+from ledger.policies.dunning import Dunning
+from ledger.policies.policy import Policy
+
+POLICIES: tuple[Policy, ...] = (Dunning(),)
+
+__all__ = ["POLICIES", "Dunning", "Policy"]

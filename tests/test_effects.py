@@ -1,0 +1,466 @@
+"""Effects: off until switched on, performed at least once, never for those who have paid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ledger.agenda import Agenda
+from ledger.aggregates.effect import EffectRequest
+from ledger.aggregates.outbox import ATTEMPTS_MAX
+from ledger.aggregates.sending import Brand
+from ledger.application import Ledger
+from ledger.effects.mail import SmtpServer
+from ledger.effects.performing import EffectFailed
+from ledger.effects.render import Renderer, fields_of, template_names
+from ledger.errors import RequestInvalid, SettingsInvalid
+from ledger.orders import effect_in, say_once, sending_to_change, switch_campaign
+from ledger.policies.desk import Site
+from tests.facts import customer, event, project
+from tests.reactions import ANSWERS, Mailbox, Reactor, andi, failed, mail_server, paid
+
+KEY = "dunning:in_andi:mail_1"
+STREAM = "outbox:cus_andi"
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with mail_server() as found:
+        yield found
+
+
+@pytest.fixture
+def reactor(ledger: Ledger, mailbox: Mailbox) -> Reactor:
+    made = Reactor(ledger, mailbox)
+    made.told(*andi())
+    return made
+
+
+# --- safe by default ------------------------------------------------------------------------------
+
+
+def test_nothing_goes_out_of_a_new_ledger_but_what_would_is_recorded(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(days=40)
+
+    assert mailbox.mails == []
+    assert [state for _, state in reactor.effects(kind="mail")] == ["shadowed"] * 3
+
+
+def test_what_was_decided_while_mail_was_off_is_never_sent_later(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on("stripe")
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(hours=1)
+    assert reactor.effects() == [("payment_failed_1", "suppressed")]
+
+    reactor.switch_on()
+    reactor.wait(hours=1)
+    assert mailbox.mails == []
+    reactor.wait(days=4)
+    assert len(mailbox.mails) == 1  # what is decided from then on
+
+
+def test_a_case_begun_in_shadow_ends_in_shadow(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.switch_on(campaign=None)
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(hours=1)
+    reactor.decide(lambda desk: switch_campaign(desk, "standard", "on", ANSWERS, "tests"))
+    reactor.wait(days=20)
+
+    assert (mailbox.mails, reactor.case()["mode"]) == ([], "shadow")
+
+
+def test_a_campaign_switched_off_sends_nothing_more(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.switch_on()
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(hours=1)
+    reactor.decide(lambda desk: switch_campaign(desk, "standard", "off", {}, "tests"))
+    reactor.wait(days=20)
+
+    assert len(mailbox.mails) == 1
+    assert reactor.effects()[1:] == [
+        ("payment_failed_2", "suppressed"), ("payment_failed_3", "suppressed"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{}, {**ANSWERS, "stripe_mails_off": False}, {**ANSWERS, "retry_window_days": 21},
+     {**ANSWERS, "final_action": "none"}],
+)  # fmt: skip
+def test_a_campaign_is_not_switched_on_before_stripes_settings_are_told(
+    reactor: Reactor, answers: dict[str, Any]
+) -> None:
+    with pytest.raises(RequestInvalid):
+        reactor.decide(lambda desk: switch_campaign(desk, "standard", "on", answers, "tests"))
+
+
+def test_a_copy_of_the_database_sends_nothing_until_it_claims_sending(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+    reactor.told(*failed(reactor.at()))
+    reactor.site = Site("inst-copy", "https://staging.example.test")
+    reactor.wait(days=4)
+    assert mailbox.mails == []
+    assert {state for _, state in reactor.effects(kind="mail")} == {"suppressed"}
+
+    def claim(desk: Any) -> None:
+        sending_to_change(desk).claim(
+            "inst-copy", "https://staging.example.test", actor="tests", now=desk.now
+        )
+
+    reactor.decide(claim)
+    reactor.wait(days=8)
+    assert len(mailbox.mails) == 1  # mail 3; the ones before stay suppressed
+
+
+def test_the_same_installation_under_another_address_is_not_the_one_that_claimed(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+    reactor.site = Site("inst-test", "http://127.0.0.1:8100")
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(days=1)
+
+    assert mailbox.mails == []
+
+
+def test_what_another_installation_was_asked_for_is_not_done_by_the_one_that_claims_later(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+    mailbox.refusals = ["451 later"]
+    reactor.told(*failed(reactor.at()))
+    reactor.work()
+    assert reactor.effects() == [("payment_failed_1", "failed")]
+    reactor.site = Site("inst-new", "https://new.example.test")
+    reactor.clock.at += timedelta(seconds=1)
+
+    def claim(desk: Any) -> None:
+        sending_to_change(desk).claim(
+            "inst-new", "https://new.example.test", actor="tests", now=desk.now
+        )
+
+    reactor.decide(claim)
+    reactor.wait(hours=1)
+    assert (mailbox.mails, reactor.effects()) == ([], [("payment_failed_1", "withdrawn")])
+
+
+def test_stop_halts_everything_and_what_is_pointless_by_then_is_not_sent(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+    mailbox.refusals = ["451 later"]
+    reactor.told(*failed(reactor.at()))
+    reactor.work()
+    reactor.decide(lambda desk: sending_to_change(desk).stop("x", actor="t", now=desk.now))
+    reactor.wait(hours=50)
+    assert mailbox.mails == []
+
+    reactor.decide(lambda desk: sending_to_change(desk).resume(actor="t", now=desk.now))
+    reactor.wait(minutes=5)
+    assert (mailbox.mails, reactor.effects()) == ([], [("payment_failed_1", "withdrawn")])
+
+
+def test_no_more_than_the_cap_goes_out_in_an_hour(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.switch_on(per_hour=2, per_person=100)
+    for number in range(5):
+        name = f"cus_{number}"
+        of = customer(name, email=f"{name}@example.test")
+        reactor.told(event("customer.created", of, at=reactor.at()))
+
+        def say(desk: Any, to: str = name) -> None:
+            text = {"subject": "Halo", "body": "Apa kabar?"}
+            say_once(desk, to, "mail", text, key="k", language="id", actor="eka")
+
+        reactor.decide(say)
+    reactor.react()
+    sent = []
+    for _ in range(4):
+        reactor.work()
+        sent.append(len(mailbox.mails))
+        reactor.clock.at += timedelta(minutes=61)
+
+    assert sent == [2, 4, 5, 5]
+
+
+def test_nobody_gets_more_than_three_notices_in_a_week(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.switch_on()
+    for number in range(5):
+        reactor.decide(
+            lambda desk, n=number: desk.ask(
+                "cus_andi", EffectRequest(f"k{n}", "mail", "payment_failed_1", "notice",
+                                          {"invoice": "in_andi"}, "id"),
+            )
+        )  # fmt: skip
+    reactor.react()
+    reactor.work()
+
+    assert len(mailbox.mails) == 3
+    assert reactor.rows("SELECT because FROM effects WHERE state = 'suppressed'") == [
+        {"because": "cap_per_person"}, {"because": "cap_per_person"},
+    ]  # fmt: skip
+
+
+# --- at least once, under one key -----------------------------------------------------------------
+
+
+def test_a_payment_between_decision_and_sending_takes_the_mail_back(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+    mailbox.refusals = ["451 greylisted"]
+    reactor.told(*failed(reactor.at()))
+    reactor.work()
+    reactor.told(paid(reactor.at(minutes=1)))
+    reactor.wait(hours=5)
+
+    assert mailbox.mails == []
+    assert reactor.rows("SELECT state, because FROM effects") == [
+        {"state": "withdrawn", "because": "paid"}
+    ]
+
+
+def test_with_the_mail_server_away_for_a_day_nothing_is_lost_or_doubled(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+    reactor.performers["mail"] = reactor.mailer(port=1)  # nobody listens there
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(hours=24)
+    (row,) = reactor.rows("SELECT state, attempts, because FROM effects")
+    assert (row["state"], row["attempts"] > 5) == ("failed", True)
+    assert "does not answer" in row["because"]
+
+    reactor.performers["mail"] = reactor.mailer(mailbox.port)
+    reactor.wait(days=5)
+
+    assert mailbox.subjects == [
+        "Pembayaran Langganan Gagal – Warung Digital",
+        "Pengingat: pembayaranmu belum masuk – Warung Digital",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "state", "because"),
+    [("550 no such user", "dead", "refused: 550"), ("451 later", "failed", "refused: 451")],
+)
+def test_what_is_refused_for_good_is_not_tried_again(
+    reactor: Reactor, mailbox: Mailbox, refusal: str, state: str, because: str
+) -> None:
+    reactor.switch_on()
+    mailbox.refusals = [refusal]
+    reactor.told(*failed(reactor.at()))
+    reactor.work()
+
+    assert reactor.rows("SELECT state, because FROM effects") == [
+        {"state": state, "because": because}
+    ]
+
+
+def test_a_dead_letter_can_be_tried_again_or_dropped(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.switch_on()
+    mailbox.refusals = ["550 no", "550 no"]
+    reactor.told(*failed(reactor.at()))
+    reactor.work()
+
+    def again(desk: Any) -> None:
+        effect_in(desk, STREAM, KEY).retry(KEY, actor="eka", now=desk.now)
+
+    reactor.decide(again)
+    reactor.react()
+    reactor.work()
+    assert reactor.effects() == [("payment_failed_1", "dead")]
+    reactor.decide(
+        lambda desk: effect_in(desk, STREAM, KEY).drop(KEY, "no", actor="e", now=desk.now)
+    )
+    reactor.react()
+    reactor.wait(days=1)
+
+    assert (reactor.effects(), mailbox.mails) == ([("payment_failed_1", "dropped")], [])
+
+
+def test_an_effect_that_never_succeeds_is_given_up(reactor: Reactor) -> None:
+    reactor.switch_on()
+    reactor.stripe.failures = [EffectFailed("Stripe does not answer") for _ in range(100)]
+    request = EffectRequest("k", "stripe", "pay_invoice", "action", {"invoice": "in_x"})
+    reactor.decide(lambda desk: desk.ask("cus_andi", request))
+    reactor.react()
+    reactor.wait(days=10)
+
+    assert reactor.effects() == [("pay_invoice", "dead")]
+    assert len(reactor.stripe.tasks) == ATTEMPTS_MAX
+    assert {(task.key, task.outbox.id) for task in reactor.stripe.tasks} == {("k", STREAM)}
+
+
+def test_an_attempt_that_never_came_back_is_made_again(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.switch_on()
+    reactor.told(*failed(reactor.at()))
+
+    class Killed(BaseException):
+        """What kill -9 leaves behind: nothing is noted."""
+
+    class Dies:
+        def perform(self, task: object) -> Any:
+            raise Killed
+
+    working = reactor.performers["mail"]
+    reactor.performers["mail"] = Dies()
+    with pytest.raises(Killed):
+        reactor.work()
+    reactor.performers["mail"] = working
+    project(reactor.ledger)
+    assert reactor.effects() == [("payment_failed_1", "attempted")]
+    reactor.wait(minutes=1)
+    assert mailbox.mails == []  # it may still be under way
+    reactor.wait(minutes=2)
+
+    assert (len(mailbox.mails), reactor.effects()) == (1, [("payment_failed_1", "sent")])
+
+
+def test_of_two_workers_that_see_the_same_only_one_sends(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+    reactor.told(*failed(reactor.at()))
+    for _ in range(3):  # the agenda is stale: nobody has projected what the others did
+        Agenda(reactor.ledger, reactor.tools).work()
+    project(reactor.ledger)
+    for _ in range(3):
+        Agenda(reactor.ledger, reactor.tools).work()
+
+    assert len(mailbox.mails) == 1
+
+
+def test_a_customer_without_an_address_is_not_a_failure(ledger: Ledger, mailbox: Mailbox) -> None:
+    reactor = Reactor(ledger, mailbox)
+    reactor.told(*andi(email=None))
+    reactor.switch_on()
+    bare = [
+        one
+        for one in failed(reactor.at(), customer_email=None)
+        if one["type"] == "invoice.payment_failed"
+    ]
+    reactor.told(*bare)
+    reactor.wait(hours=1)
+
+    assert reactor.rows("SELECT state, because FROM effects") == [
+        {"state": "withdrawn", "because": "no_address"}
+    ]
+
+
+def test_an_address_that_bounced_gets_no_more_mail_a_new_one_does(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+
+    def bounced(desk: Any) -> None:
+        desk.outbox("cus_andi").address_failed("mail", "andi@example.test", "bounce", now=desk.now)
+
+    reactor.decide(bounced)
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(hours=1)
+    assert mailbox.mails == []
+    reactor.told(event("customer.updated", customer(email="baru@example.test"),
+                       at=reactor.at(days=1), previous={"email": "andi@example.test"}))  # fmt: skip
+    reactor.wait(days=4)
+
+    assert mailbox.recipients == ["baru@example.test"]
+
+
+def test_what_a_person_wrote_is_encrypted_and_goes_out_once(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+
+    def say(desk: Any) -> None:
+        text = {"subject": "Soal tagihan", "body": "Halo Andi, rahasia kita."}
+        say_once(desk, "cus_andi", "mail", text, key="m1", language="id", actor="eka")
+
+    reactor.decide(say)
+    reactor.decide(say)
+    reactor.react()
+    reactor.work()
+
+    (mail,) = mailbox.mails
+    assert "rahasia kita" in str(mail.get_body(("plain",)))
+    rows = reactor.rows("SELECT data::text AS data FROM events WHERE data::text LIKE '%%rahasia%%'")
+    assert rows == []
+
+
+def test_after_an_erasure_nothing_of_what_was_written_can_be_read(reactor: Reactor) -> None:
+    def say(desk: Any) -> None:
+        text = {"subject": "Soal tagihan", "body": "Halo"}
+        say_once(desk, "cus_andi", "mail", text, key="m1", language="id", actor="eka")
+
+    reactor.decide(say)
+    reactor.ledger.erase_customer("cus_andi", reason="customer_request")
+
+    def read(desk: Any) -> Any:
+        return effect_in(desk, STREAM, "m1").effects["m1"].request.text
+
+    assert reactor.decide(read) is None
+
+
+# --- what mails look like -------------------------------------------------------------------------
+
+LINKS = {name: f"https://b.example.test/l/{name}" for name in (
+    "update_payment", "pay", "offer", "cancel", "unsubscribe")}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "id"])
+@pytest.mark.parametrize("template", template_names())
+def test_every_template_renders_in_both_languages(template: str, language: str) -> None:
+    fields = fields_of(
+        {"number": "WD-1", "currency": "idr", "amount_minor": 15_000_000, "invoice": "in_1",
+         "decline_class": "expired", "window_ends_at": "2026-03-16T00:00:00+00:00",
+         "next_attempt_at": "2026-03-05T00:00:00+00:00", "subject": "S", "body": "B"},
+        name="Andi <b>Wijaya</b>", product="Paket & Co", brand=Brand(name="Warung"),
+        language=language, links=LINKS,
+    )  # fmt: skip
+    if template.endswith("_sms"):
+        assert Renderer().sms(template, language, fields).text
+        return
+    mail = Renderer().mail(template, language, fields)
+    assert mail.html is not None
+    assert "<b>" not in mail.html.split("<body")[1]
+    assert "&amp;amp;" not in mail.html
+    assert "{{" not in mail.text + mail.subject + mail.html
+    assert mail.subject
+
+
+def test_a_template_with_a_fault_says_which_and_what(tmp_path: Any) -> None:
+    (tmp_path / "payment_failed_1.en.j2").write_text(
+        "{% extends layout %}{% block subject %}x{% endblock %}"
+        "{% block body %}{{ secret_word }}{% endblock %}"
+    )
+    fields = fields_of({}, name="Andi", product=None, brand=Brand(), language="en", links=LINKS)
+
+    with pytest.raises(RequestInvalid, match=r"payment_failed_1\.en .*secret_word"):
+        Renderer(tmp_path).mail("payment_failed_1", "en", fields)
+    with pytest.raises(RequestInvalid, match="nothing"):
+        Renderer().mail("nothing", "en", fields)
+
+
+@pytest.mark.parametrize("url", ["http://x", "smtp://", "mail.example", "smtp://h:port"])
+def test_an_address_of_a_mail_server_that_cannot_be_used_says_so(url: str) -> None:
+    with pytest.raises(SettingsInvalid, match="LEDGER_SMTP_URL"):
+        SmtpServer.read(url)
+
+
+def test_a_server_elsewhere_without_tls_gets_nothing(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.effects.mail._LOOPBACK", frozenset())
+    server = SmtpServer("127.0.0.1", mailbox.port, None, None, is_implicit_tls=False)
+
+    with pytest.raises(EffectFailed, match="no TLS"):
+        server.connect()
