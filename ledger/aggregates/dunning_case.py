@@ -6,17 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.aggregates.decision import Decision, DecisionEvent, DecisionOpened, DecisionRefused
-
-
-@dataclass
-class CaseStep:
-    """A step of a case: due at an instant, until it was taken or left out."""
-
-    name: str
-    due_at: datetime
-    outcome: str | None = None
-    done_at: datetime | None = None
+from ledger.aggregates.decision import DecisionEvent, DecisionOpened, DecisionRefused
+from ledger.aggregates.steps import Scheduled, Skipped, Stepped, Taken
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class CaseFailure:
     next_attempt_at: datetime | None
 
 
-class DunningCase(Decision):
+class DunningCase(Stepped):
     """One unpaid invoice and what is done about it."""
 
     TOPIC = "DunningCase"
@@ -86,44 +77,20 @@ class DunningCase(Decision):
             """Remember it."""
             aggregate.failure = self.failure
 
-    class StepScheduled(Event):
-        """A step is due then; `moved_by` says why not earlier."""
+    class StepScheduled(Scheduled, Event):
+        """A step is due then."""
 
         TOPIC = "DunningCase.StepScheduled"
-        step: str
-        due_at: datetime
-        moved_by: str | None
 
-        def apply(self, aggregate: Any) -> None:
-            """Remember it."""
-            aggregate.steps[self.step] = CaseStep(self.step, self.due_at)
-
-    class StepTaken(Event):
-        """A step was taken; `outcome` is what became of its effect."""
+    class StepTaken(Taken, Event):
+        """A step was taken."""
 
         TOPIC = "DunningCase.StepTaken"
-        step: str
-        outcome: str
-        effect: str | None
-        read_until: int
-        actor: str | None
 
-        def apply(self, aggregate: Any) -> None:
-            """Remember it."""
-            aggregate.done(self.step, self.outcome, self.timestamp)
-
-    class StepSkipped(Event):
+    class StepSkipped(Skipped, Event):
         """A step was left out."""
 
         TOPIC = "DunningCase.StepSkipped"
-        step: str
-        because: str
-        read_until: int
-        actor: str | None
-
-        def apply(self, aggregate: Any) -> None:
-            """Remember it."""
-            aggregate.done(self.step, "skipped", self.timestamp)
 
     class Paused(Event):
         """Somebody lets a case rest."""
@@ -184,18 +151,16 @@ class DunningCase(Decision):
     def __init__(
         self, customer_id: str, terms: CaseTerms, failure: CaseFailure, read_until: int
     ) -> None:
+        super().__init__()
         self.customer_id = customer_id
         self.terms = terms
         self.failure = failure
         self.opened_until = read_until
         self.anchor_at = terms.first_failed_at
-        self.steps: dict[str, CaseStep] = {}
         self.is_waiting = terms.is_waiting
         self.is_paused = False
         self.is_revoked = False
         self.is_inactive = False
-        self.outcome: str | None = None
-        self.closed_at: datetime | None = None
 
     @staticmethod
     def stream_of(invoice_id: str) -> str:
@@ -219,24 +184,9 @@ class DunningCase(Decision):
         return made
 
     @property
-    def is_open(self) -> bool:
-        """Whether the invoice is not settled and nobody has stopped the case."""
-        return self.outcome is None
-
-    @property
     def rests(self) -> bool:
         """Whether nothing is done by itself now."""
         return self.is_waiting or self.is_paused
-
-    def pending(self, step: str) -> CaseStep | None:
-        """Return a step that is still to be taken."""
-        found = self.steps.get(step)
-        return found if found is not None and found.outcome is None and self.is_open else None
-
-    def done(self, step: str, outcome: str, at: datetime) -> None:
-        """Remember what became of a step."""
-        known = self.steps.setdefault(step, CaseStep(step, at))
-        known.outcome, known.done_at = outcome, at
 
     def note(self, failure: CaseFailure, *, now: datetime, read_until: int) -> bool:
         """Note what is known of the last failure; return whether that is anything new."""
@@ -245,64 +195,15 @@ class DunningCase(Decision):
         self.trigger_event(self.FailureNoted, failure=failure, read_until=read_until, timestamp=now)
         return True
 
-    def schedule(self, step: str, due_at: datetime, moved_by: str | None, *, now: datetime) -> None:
-        """Let a step be due then, unless it is done or due then anyway."""
-        known = self.steps.get(step)
-        if known is not None and (known.outcome is not None or known.due_at == due_at):
-            return
-        self.trigger_event(
-            self.StepScheduled, step=step, due_at=due_at, moved_by=moved_by, timestamp=now
-        )
-
-    def take(
-        self,
-        step: str,
-        outcome: str,
-        effect: str | None,
-        *,
-        now: datetime,
-        read_until: int,
-        actor: str | None = None,
-    ) -> None:
-        """Note that a step was taken; raise DecisionRefused if it cannot be (any more)."""
-        self._require_open()
-        known = self.steps.get(step)
-        if known is not None and known.outcome not in (None, "skipped"):
-            raise DecisionRefused(f"The step {step} of {self.id} has been taken already.")
-        self.trigger_event(
-            self.StepTaken,
-            step=step,
-            outcome=outcome,
-            effect=effect,
-            read_until=read_until,
-            actor=actor,
-            timestamp=now,
-        )
-
-    def skip(
-        self, step: str, because: str, *, now: datetime, read_until: int, actor: str | None = None
-    ) -> None:
-        """Leave a step out; raise DecisionRefused if it is not pending."""
-        if self.pending(step) is None:
-            raise DecisionRefused(f"There is no step {step!r} to be left out in {self.id}.")
-        self.trigger_event(
-            self.StepSkipped,
-            step=step,
-            because=because,
-            read_until=read_until,
-            actor=actor,
-            timestamp=now,
-        )
-
     def pause(self, reason: str, *, actor: str, now: datetime) -> None:
         """Let the case rest."""
-        self._require_open()
+        self.require_open()
         if not self.is_paused:
             self.trigger_event(self.Paused, reason=reason, actor=actor, timestamp=now)
 
     def resume(self, reason: str, *, actor: str, now: datetime) -> None:
         """Let the case go on."""
-        self._require_open()
+        self.require_open()
         if not self.rests:
             raise DecisionRefused(f"{self.id} does not rest.")
         self.trigger_event(self.Resumed, reason=reason, actor=actor, timestamp=now)
@@ -327,7 +228,7 @@ class DunningCase(Decision):
         actor: str | None = None,
     ) -> None:
         """End the case."""
-        self._require_open()
+        self.require_open()
         self.trigger_event(
             self.Closed,
             outcome=outcome,
@@ -336,7 +237,3 @@ class DunningCase(Decision):
             read_until=read_until,
             timestamp=now,
         )
-
-    def _require_open(self) -> None:
-        if not self.is_open:
-            raise DecisionRefused(f"{self.id} is closed: {self.outcome}.")

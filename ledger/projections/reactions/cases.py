@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ledger.aggregates.dunning_case import CaseStep, DunningCase
+from ledger.aggregates.dunning_case import DunningCase
+from ledger.aggregates.steps import Step, Stepped
 from ledger.projections.projection import Connection
 from ledger.projections.reactions.agenda import write_agenda
 
@@ -30,10 +31,11 @@ def status_of(case: DunningCase) -> str:
         return "paused"
     if case.is_inactive:
         return "inactive"
-    return "notified" if _last(case, messages_only=True) else "retrying"
+    return "notified" if last_step(case, messages_only=True) else "retrying"
 
 
-def _last(case: DunningCase, *, messages_only: bool = False) -> CaseStep | None:
+def last_step(case: Stepped, *, messages_only: bool = False) -> Step | None:
+    """Return the step that was taken last, of those that reach the customer or of all."""
     done = [
         step
         for step in case.steps.values()
@@ -47,9 +49,9 @@ def _last(case: DunningCase, *, messages_only: bool = False) -> CaseStep | None:
 def write_case(connection: Connection, case: DunningCase) -> None:
     """Write how a case stands and what of it is due."""
     terms, failure = case.terms, case.failure
-    pending = [step for step in case.steps.values() if case.pending(step.name)]
+    pending = case.all_pending
     following = None if case.rests else min(pending, key=lambda step: step.due_at, default=None)
-    last = _last(case)
+    last = last_step(case)
     connection.execute(_FORGET, [case.id])
     connection.execute(
         _WRITE,
