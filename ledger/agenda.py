@@ -260,6 +260,12 @@ def _overtaken(desk: Desk, customer_id: str, unless: Mapping[str, str]) -> str |
     standing = desk.standing(customer_id, unless.get("subscription") or None)
     if standing.is_gone:
         return "customer_gone"
+    if canceled := unless.get("cancellation"):
+        subscription = desk.standing(customer_id, canceled).subscription
+        stays = subscription is not None and not (
+            subscription.cancel_at_period_end or subscription.cancel_at
+        )
+        return "withdrawn" if stays else None
     invoice = unless.get("invoice_settled")
     if invoice is None:
         return None

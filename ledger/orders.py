@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from ledger.aggregates.campaigns import Campaigns
+from ledger.aggregates.decision import DecisionRefused
 from ledger.aggregates.dunning_case import DunningCase
-from ledger.aggregates.effect import EffectRequest, EffectState
+from ledger.aggregates.effect import OPEN_STATES, EffectRequest, EffectState
 from ledger.aggregates.outbox import Outbox
+from ledger.aggregates.retention_offer import RetentionOffer
 from ledger.aggregates.sending import Brand, Sending
 from ledger.errors import NotFound, RequestInvalid, VersionConflict
 from ledger.ids import is_id
@@ -22,14 +24,23 @@ from ledger.policies.dunning import steps
 from ledger.policies.dunning.campaign import read_campaign as read_dunning
 from ledger.policies.dunning.campaign import shipped as shipped_dunning
 from ledger.policies.dunning.policy import Dunning, campaign_of
+from ledger.policies.retention import steps as retention_steps
+from ledger.policies.retention.campaign import REASONS
+from ledger.policies.retention.campaign import read_campaign as read_retention
+from ledger.policies.retention.campaign import shipped as shipped_retention
+from ledger.policies.retention.policy import campaign_of as retention_campaign_of
+from ledger.policies.retention.policy import is_leaving, live_offer, open_offer
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
 
 T = TypeVar("T")
 TRIES = 10
-READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {"dunning": read_dunning}
-SHIPPED = (shipped_dunning,)
+READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "dunning": read_dunning,
+    "retention": read_retention,
+}
+SHIPPED = (shipped_dunning, shipped_retention)
 # What no API of Stripe's tells and a dunning campaign rests on.
 ANSWERS = {
     "stripe_mails_off": "Are Stripe's own mails about failed payments, expiring cards and receipts"
@@ -175,6 +186,85 @@ def send_step_now(desk: Desk, named: str, step: str, actor: str) -> EffectState 
     Dunning().follow(desk, case)
     steps.send(desk, case, campaign, found, actor)
     return str(case.steps[step].outcome)
+
+
+def cancel(
+    desk: Desk,
+    customer_id: str,
+    subscription_id: str,
+    *,
+    source: str,
+    reason: str | None,
+    comment: str | None,
+    actor: str | None = None,
+) -> tuple[RetentionOffer | None, EffectState]:
+    """Schedule the end of a subscription at Stripe, and answer it; return the answer.
+
+    The cancellation is asked for first and whatever is offered never delays it. Raises NotFound,
+    RequestInvalid, DecisionRefused where nothing may be changed at Stripe.
+    """
+    if reason is not None and reason not in REASONS:
+        raise RequestInvalid(f"A reason is one of {', '.join(REASONS)}.")
+    standing = desk.standing(customer_id, subscription_id)
+    if standing.subscription is None:
+        raise NotFound(f"This ledger knows no subscription {subscription_id!r}.")
+    if standing.has_ended:
+        raise DecisionRefused(f"{subscription_id} is over already.")
+    obstacle = desk.sending.obstacle("stripe", desk.site.installation, desk.site.public_url)
+    if obstacle is not None:
+        raise DecisionRefused(
+            f"Nothing may be changed at Stripe ({obstacle}): `ledger effects on stripe` and"
+            " `ledger effects claim` let it."
+        )
+    offer = live_offer(desk, customer_id, subscription_id)
+    if offer is None:
+        offer = open_offer(desk, standing, source, reason, comment)
+    asked = _asked_already(desk, customer_id, subscription_id)
+    if asked is not None or is_leaving(standing.subscription):
+        return offer, asked or "sent"
+    request = EffectRequest(
+        f"cancellation:{subscription_id}:{desk.read_until}",
+        "stripe",
+        "schedule_cancellation",
+        "action",
+        {"subscription": subscription_id, "feedback": reason},
+        actor=actor,
+        text={"comment": comment} if comment else None,
+    )
+    return offer, desk.ask(customer_id, request)
+
+
+def _asked_already(desk: Desk, customer_id: str, subscription_id: str) -> EffectState | None:
+    """Return how far a cancellation is that is still to be scheduled at Stripe."""
+    for effect in desk.outbox(customer_id).effects.values():
+        request = effect.request
+        is_it = request.what == "schedule_cancellation" and effect.state in OPEN_STATES
+        if is_it and request.params.get("subscription") == subscription_id:
+            return effect.state
+    return None
+
+
+def offer_of(desk: Desk, stream: str) -> RetentionOffer:
+    """Return a cancellation; raise NotFound."""
+    found = desk.find(RetentionOffer, stream) if is_id(stream) else None
+    if found is None:
+        raise NotFound(f"There is no retention offer {stream!r}.")
+    return found
+
+
+def accept_offer(desk: Desk, stream: str, by: str) -> RetentionOffer:
+    """Let a customer take an offer; raise NotFound, DecisionRefused."""
+    offer = offer_of(desk, stream)
+    retention_steps.accept(desk, offer, retention_campaign_of(desk, offer), by)
+    return offer
+
+
+def decline_offer(desk: Desk, stream: str, by: str) -> RetentionOffer:
+    """Let a customer leave an offer; raise NotFound, DecisionRefused."""
+    offer = offer_of(desk, stream)
+    offer.decline(by, now=desk.now)
+    retention_steps.leave_out(desk, offer, "declined")
+    return offer
 
 
 def effect_in(desk: Desk, stream: str, key: str) -> Outbox:

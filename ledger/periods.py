@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal, get_args
 
 Interval = Literal["day", "month", "quarter", "year"]
@@ -29,3 +29,10 @@ def months_later(first: date, months: int) -> date:
     """Return the first of the month so many months after the one that a day is in, or before."""
     year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
     return date(year, month + 1, 1)
+
+
+def months_after(instant: datetime, months: int) -> datetime:
+    """Return the same day and time so many months later; of a month that is too short its last."""
+    first = months_later(instant.date(), months)
+    day = min(instant.day, (months_later(first, 1) - timedelta(days=1)).day)
+    return instant.replace(year=first.year, month=first.month, day=day)

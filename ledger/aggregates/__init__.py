@@ -14,11 +14,20 @@ from ledger.aggregates.customer import Customer
 from ledger.aggregates.decision import Decision
 from ledger.aggregates.dunning_case import DunningCase
 from ledger.aggregates.outbox import Outbox
+from ledger.aggregates.retention_offer import OfferBudget, RetentionOffer
 from ledger.aggregates.sending import Sending, SendingCap
 from ledger.aggregates.subscription import Subscription
 
 AGGREGATES: tuple[type, ...] = (Customer, Subscription, Account)
-DECISIONS: tuple[type[Decision], ...] = (DunningCase, Outbox, Sending, SendingCap, Campaigns)
+DECISIONS: tuple[type[Decision], ...] = (
+    DunningCase,
+    RetentionOffer,
+    OfferBudget,
+    Outbox,
+    Sending,
+    SendingCap,
+    Campaigns,
+)
 
 FACTS: tuple[type[StripeFact], ...] = tuple(
     member

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ledger.policies.dunning import Dunning
 from ledger.policies.policy import Policy
+from ledger.policies.retention import Retention
 
-POLICIES: tuple[Policy, ...] = (Dunning(),)
+POLICIES: tuple[Policy, ...] = (Dunning(), Retention())
 
-__all__ = ["POLICIES", "Dunning", "Policy"]
+__all__ = ["POLICIES", "Dunning", "Policy", "Retention"]

@@ -7,3 +7,6 @@ CREATE INDEX effects_customer ON effects (customer_id, asked_at);
 CREATE UNIQUE INDEX dunning_cases_id ON dunning_cases (id);
 CREATE INDEX dunning_cases_customer ON dunning_cases (customer_id);
 CREATE INDEX dunning_cases_opened ON dunning_cases (opened_at, id);
+CREATE UNIQUE INDEX retention_offers_id ON retention_offers (id);
+CREATE INDEX retention_offers_customer ON retention_offers (customer_id);
+CREATE INDEX retention_offers_opened ON retention_offers (opened_at, id);

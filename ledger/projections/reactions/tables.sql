@@ -59,3 +59,37 @@ CREATE TABLE dunning_cases (
     outcome text,
     closed_at timestamptz
 );
+
+-- One row per cancellation that was answered. Amounts in minor units of `currency`.
+CREATE TABLE retention_offers (
+    id text COLLATE "C" NOT NULL,
+    subscription_id text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    campaign text NOT NULL,
+    campaign_version integer NOT NULL,
+    mode text NOT NULL,
+    status text NOT NULL,  -- canceling, offered, declined, withdrawn, accepted, ended, the outcome
+    source text NOT NULL,
+    reason text,
+    currency text,
+    monthly_minor numeric,
+    tenure_months integer NOT NULL,
+    in_holdout boolean NOT NULL,
+    offer text,
+    offer_kind text,
+    cost_minor numeric,
+    no_offer_because text,
+    assignee text,
+    opened_at timestamptz NOT NULL,
+    ends_at timestamptz,
+    shown_at timestamptz,
+    accepted_at timestamptz,
+    declined_at timestamptz,
+    withdrawn_at timestamptz,
+    ended_at timestamptz,
+    next_step text,
+    next_step_at timestamptz,
+    outcome text,
+    closed_at timestamptz,
+    language text NOT NULL
+);
