@@ -19,11 +19,14 @@ from ledger.aggregates.retention_offer import RetentionOffer
 from ledger.aggregates.sending import Brand, Sending
 from ledger.errors import NotFound, RequestInvalid, VersionConflict
 from ledger.ids import is_id
+from ledger.plans import read_plans
 from ledger.policies.desk import Desk, Site, log_desk
 from ledger.policies.dunning import steps
 from ledger.policies.dunning.campaign import read_campaign as read_dunning
 from ledger.policies.dunning.campaign import shipped as shipped_dunning
 from ledger.policies.dunning.policy import Dunning, campaign_of
+from ledger.policies.lifecycle.campaign import read_campaign as read_lifecycle
+from ledger.policies.lifecycle.campaign import shipped as shipped_lifecycle
 from ledger.policies.retention import steps as retention_steps
 from ledger.policies.retention.campaign import REASONS
 from ledger.policies.retention.campaign import read_campaign as read_retention
@@ -39,8 +42,10 @@ TRIES = 10
 READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "dunning": read_dunning,
     "retention": read_retention,
+    "lifecycle": read_lifecycle,
+    "plans": read_plans,
 }
-SHIPPED = (shipped_dunning, shipped_retention)
+SHIPPED = (shipped_dunning, shipped_retention, shipped_lifecycle)
 # What no API of Stripe's tells and a dunning campaign rests on.
 ANSWERS = {
     "stripe_mails_off": "Are Stripe's own mails about failed payments, expiring cards and receipts"

@@ -13,7 +13,7 @@ from ledger.application import Ledger
 from ledger.completeness import keep_complete
 from ledger.errors import LedgerError
 from ledger.log.seals import seal
-from ledger.observation import keep_balance, keep_observed
+from ledger.observation import keep_balance, keep_cards, keep_observed
 
 Jobs = BackgroundScheduler
 
@@ -55,6 +55,7 @@ JOBS: tuple[Job, ...] = (
     ),
     Job("fetch terms and lines that no event tells", 60, lambda at: keep_observed(at.ledger)),
     Job("fetch what Stripe kept of payments", 600, lambda at: keep_balance(at.ledger)),
+    Job("ask which cards expire soon", 3_600, lambda at: keep_cards(at.ledger)),
 )
 
 

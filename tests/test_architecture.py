@@ -56,6 +56,7 @@ LAYERS: list[set[str]] = [
         "ledger.ids",
         "ledger.files",
         "ledger.periods",
+        "ledger.plans",
     },
     {"ledger.errors"},
 ]

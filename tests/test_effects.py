@@ -224,7 +224,7 @@ def test_a_payment_between_decision_and_sending_takes_the_mail_back(
     reactor.wait(hours=5)
 
     assert mailbox.mails == []
-    assert reactor.rows("SELECT state, because FROM effects") == [
+    assert reactor.rows("SELECT state, because FROM effects WHERE key = %s", KEY) == [
         {"state": "withdrawn", "because": "paid"}
     ]
 
@@ -422,7 +422,10 @@ def test_every_template_renders_in_both_languages(template: str, language: str) 
     fields = fields_of(
         {"number": "WD-1", "currency": "idr", "amount_minor": 15_000_000, "invoice": "in_1",
          "decline_class": "expired", "window_ends_at": "2026-03-16T00:00:00+00:00",
-         "next_attempt_at": "2026-03-05T00:00:00+00:00", "subject": "S", "body": "B"},
+         "next_attempt_at": "2026-03-05T00:00:00+00:00", "subject": "S", "body": "B",
+         "ends_at": "2026-03-16T00:00:00+00:00", "due_at": None, "benefits": ["x"],
+         "offer": "o", "offer_kind": "discount", "percent_off": 20, "months": 3, "last4": "4242",
+         "cancellation_reason": None},
         name="Andi <b>Wijaya</b>", product="Paket & Co", brand=Brand(name="Warung"),
         language=language, links=LINKS,
     )  # fmt: skip

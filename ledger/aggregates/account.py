@@ -190,6 +190,12 @@ class Account:
         TOPIC = "Account.InvoiceLinesObserved"
         has_state = False
 
+    class CardsAsked(AccountFact):
+        """Ours: Stripe was asked which cards expire soon; this is done once a month."""
+
+        TOPIC = "Account.CardsAsked"
+        has_state = False
+
     class RatesImported(AccountFact):
         """Ours: exchange rates, imported by somebody; the last import of a day counts."""
 

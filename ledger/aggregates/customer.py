@@ -340,6 +340,12 @@ class Customer:
         TOPIC = "Customer.ChurnReasonCategorized"
         has_state = False
 
+    class CardExpiring(CustomerFact):
+        """Ours: a card that is charged expires within weeks; the date itself is never kept."""
+
+        TOPIC = "Customer.CardExpiring"
+        has_state = False
+
     class CustomerErased(CustomerFact):
         """Ours: what is personal about this customer can no longer be read by anybody."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ledger.completeness import api_of, require_own_account
 from ledger.observation.balance import observe_balance
+from ledger.observation.cards import observe_cards
 from ledger.observation.catalogue import note_terms, observe_catalogue
 from ledger.observation.lines import observe_lines
 from ledger.stripe_api import StripeApi
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "keep_balance",
+    "keep_cards",
     "keep_observed",
     "note_terms",
     "observe",
     "observe_balance",
+    "observe_cards",
     "observe_catalogue",
     "observe_lines",
 ]
@@ -56,3 +59,11 @@ def keep_balance(ledger: Ledger) -> None:
         api = api_of(ledger)
         require_own_account(ledger, api)
         observe_balance(ledger, api)
+
+
+def keep_cards(ledger: Ledger) -> None:
+    """Ask which cards expire soon, once a month, if there is a key for Stripe's API."""
+    if ledger.settings.api_key is not None:
+        api = api_of(ledger)
+        require_own_account(ledger, api)
+        observe_cards(ledger, api)

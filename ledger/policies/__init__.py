@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ledger.policies.dunning import Dunning
+from ledger.policies.lifecycle import Lifecycle
 from ledger.policies.policy import Policy
 from ledger.policies.retention import Retention
 
-POLICIES: tuple[Policy, ...] = (Dunning(), Retention())
+POLICIES: tuple[Policy, ...] = (Dunning(), Retention(), Lifecycle())
 
-__all__ = ["POLICIES", "Dunning", "Policy", "Retention"]
+__all__ = ["POLICIES", "Dunning", "Lifecycle", "Policy", "Retention"]

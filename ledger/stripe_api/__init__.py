@@ -91,6 +91,33 @@ class StripeApi:
         """Return a price with its tiers; raises like `coupon`."""
         return self._call("get", f"/v1/prices/{quote(price, safe='')}", expand=["tiers"])
 
+    def payment_method(self, method: str) -> dict[str, Any]:
+        """Return a payment method; raises like `coupon`."""
+        return self._call("get", f"/v1/payment_methods/{quote(method, safe='')}")
+
+    def invoice(self, invoice: str) -> dict[str, Any]:
+        """Return an invoice; raises like `coupon`."""
+        return self._call("get", f"/v1/invoices/{quote(invoice, safe='')}")
+
+    def portal_session(self, customer: str, return_url: str | None) -> str:
+        """Return the address of a new portal session where a customer updates their card.
+
+        It is a secret that lasts minutes: never stored. Raises like `post`.
+        """
+        params: dict[str, Any] = {"customer": customer}
+        if return_url is not None:
+            params["return_url"] = return_url
+        made = self._call(
+            "post",
+            "/v1/billing_portal/sessions",
+            flow_data={"type": "payment_method_update"},
+            **params,
+        )
+        url = made.get("url")
+        if not isinstance(url, str):
+            raise StripeUnavailable("Stripe's portal session has no address.")
+        return url
+
     def balance_transactions(self, since: int, until: int) -> Iterator[list[dict[str, Any]]]:
         """Yield pages of the balance transactions of [since, until) (unix seconds), newest first.
 

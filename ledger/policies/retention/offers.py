@@ -12,32 +12,15 @@ from ledger.clock import utc
 from ledger.periods import months_after
 from ledger.policies.desk import Desk
 from ledger.policies.retention.campaign import ANY_REASON, Offer, RetentionCampaign
+from ledger.policies.worth import months_of
 from ledger.standing import Standing
 from ledger.stripe_objects import views
-
-_MONTHS = {
-    "day": Fraction(12, 365), "week": Fraction(12, 52), "month": Fraction(1), "year": Fraction(12),
-}  # fmt: skip
 
 
 def in_holdout(campaign: RetentionCampaign, customer_id: str) -> bool:
     """Return whether a customer is of those who are offered nothing: always the same ones."""
     digest = hashlib.sha256(f"holdout|{campaign.name}|{customer_id}".encode()).digest()
     return int.from_bytes(digest[:4], "big") % 100 < campaign.holdout_percent
-
-
-def monthly_minor(subscription: views.Subscription) -> int | None:
-    """Return what a subscription costs a month at list price; None where it cannot be told."""
-    total = Fraction(0)
-    for item in subscription.items:
-        if item.usage_type == "metered":
-            continue
-        period = _MONTHS.get(item.interval or "")
-        price = item.unit_amount_decimal or item.unit_amount
-        if period is None or price is None or item.tiers_mode or item.divide_by:
-            return None
-        total += Fraction(price) * (item.quantity or 0) / (period * (item.interval_count or 1))
-    return int(total) if subscription.items else None
 
 
 def tenure_months(subscription: views.Subscription, now: datetime) -> int:
@@ -157,8 +140,7 @@ def _pause(months: int, subscription: views.Subscription) -> dict[str, object] |
 def _skips_a_longer_period(subscription: views.Subscription, months: int) -> bool:
     """Return whether a pause would skip the renewal of more than it lasts: of a year, say."""
     return any(
-        _MONTHS.get(item.interval or "", Fraction(999)) * (item.interval_count or 1) > months
-        for item in subscription.items
+        (period := months_of(item)) is None or period > months for item in subscription.items
     )
 
 

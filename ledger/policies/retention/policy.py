@@ -17,8 +17,9 @@ from ledger.policies.desk import Desk, language_of
 from ledger.policies.policy import Policy
 from ledger.policies.retention import steps
 from ledger.policies.retention.campaign import RetentionCampaign, read_campaign, shipped
-from ledger.policies.retention.offers import choose, in_holdout, monthly_minor, tenure_months
+from ledger.policies.retention.offers import choose, in_holdout, tenure_months
 from ledger.policies.timing import clock_of
+from ledger.policies.worth import monthly_minor
 from ledger.standing import Standing
 from ledger.stripe_objects import views
 

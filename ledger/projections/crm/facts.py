@@ -28,6 +28,7 @@ NOT_PROJECTED = frozenset(
         Account.CatalogueObserved.TOPIC,
         Account.BalanceObserved.TOPIC,
         Account.InvoiceLinesObserved.TOPIC,
+        Account.CardsAsked.TOPIC,
         Account.RatesImported.TOPIC,
         Account.PeriodClosed.TOPIC,
         Account.DefinitionsAdded.TOPIC,
