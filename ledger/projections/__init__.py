@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.projections.access import Access
 from ledger.projections.crm import Crm
 from ledger.projections.journal import Journal
 from ledger.projections.numbers import Numbers
@@ -9,6 +10,15 @@ from ledger.projections.projection import Projection
 from ledger.projections.reactions import Reactions
 from ledger.projections.runner import Runner
 
-PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers, Journal, Reactions)
+PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers, Journal, Reactions, Access)
 
-__all__ = ["PROJECTIONS", "Crm", "Journal", "Numbers", "Projection", "Reactions", "Runner"]
+__all__ = [
+    "PROJECTIONS",
+    "Access",
+    "Crm",
+    "Journal",
+    "Numbers",
+    "Projection",
+    "Reactions",
+    "Runner",
+]
