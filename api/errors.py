@@ -12,12 +12,14 @@ from flask import Flask, Response
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from ledger.aggregates.decision import DecisionRefused
 from ledger.errors import (
     DatabaseUnavailable,
     LedgerError,
     LedgerUnknown,
     NotFound,
     RequestInvalid,
+    VersionConflict,
     ViewsBehind,
 )
 
@@ -44,6 +46,7 @@ TITLES = {
     404: "Not found",
     405: "Method not allowed",
     408: "Request timeout",
+    409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",
     500: "Internal error",
@@ -117,6 +120,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 — a line for eac
             )
         case LedgerUnknown() | NotFound():
             return Problem(404, "not_found", str(error))
+        case DecisionRefused() | VersionConflict():
+            return Problem(409, "refused", str(error))
         case ViewsBehind():
             return Problem(503, "views_behind", str(error))
         case RequestInvalid():

@@ -1,10 +1,10 @@
-"""The Flask application: the JSON API under `/v1` and the health checks."""
+"""The Flask application: the JSON API under `/v1`, the pages behind links, the health checks."""
 
 from __future__ import annotations
 
 from flask import Flask
 
-from api import errors, health, v1
+from api import callbacks, errors, health, links, v1
 from ledger.bootstrap import Installation
 
 
@@ -16,4 +16,6 @@ def create_site(installation: Installation) -> Flask:
     errors.register(site)
     site.register_blueprint(health.blueprint)
     site.register_blueprint(v1.blueprint)
+    site.register_blueprint(links.blueprint)
+    site.register_blueprint(callbacks.blueprint)
     return site

@@ -45,6 +45,8 @@ def kept_once(file: Path, make: Callable[[], str]) -> str:
     Raises RequestInvalid where it can be neither read nor written.
     """
     try:
+        if file.exists():
+            return file.read_text(encoding="utf-8").strip()
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         with os.fdopen(draft, "w", encoding="utf-8") as out:

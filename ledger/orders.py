@@ -6,6 +6,7 @@ Every order is a decision in the log, with whose it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from ledger.aggregates.effect import OPEN_STATES, EffectRequest, EffectState
 from ledger.aggregates.outbox import Outbox
 from ledger.aggregates.retention_offer import RetentionOffer
 from ledger.aggregates.sending import Brand, Sending
+from ledger.decisions import Connection
 from ledger.errors import NotFound, RequestInvalid, VersionConflict
 from ledger.ids import is_id
 from ledger.plans import read_plans
@@ -56,21 +58,27 @@ ANSWERS = {
 FINAL_ACTIONS = ("cancel", "unpaid", "past_due", "pause")
 
 
-def decide(ledger: Ledger, site: Site, order: Callable[[Desk], T]) -> T:
+def decide(
+    ledger: Ledger,
+    site: Site,
+    order: Callable[[Desk], T],
+    remember: Callable[[Connection, Callable[[], T]], T] = lambda _, carry_out: carry_out(),
+) -> T:
     """Carry an order out at a desk of now and save it; again, if somebody else was quicker.
 
-    Raises what the order raises, VersionConflict if others never let go.
+    `remember` may answer in its place, or keep the answer: in the same transaction. Raises what
+    the order raises, VersionConflict if others never let go.
     """
     for attempt in range(TRIES):
-        with ledger.pool.connection() as connection:
-            desk, store = log_desk(connection, ledger.keys, site, ledger.clock.now())
-            answer = order(desk)
-            try:
+        try:
+            with ledger.pool.connection() as connection, connection.transaction():
+                desk, store = log_desk(connection, ledger.keys, site, ledger.clock.now())
+                answer = remember(connection, partial(order, desk))
                 store.save()
-            except VersionConflict:
-                if attempt == TRIES - 1:
-                    raise
-                continue
+        except VersionConflict:
+            if attempt == TRIES - 1:
+                raise
+            continue
         ledger.announce()
         return answer
     raise AssertionError("unreachable")

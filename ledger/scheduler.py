@@ -44,6 +44,14 @@ def seal_log(ledger: Ledger) -> None:
         seal(connection)
 
 
+def forget_answers(ledger: Ledger) -> None:
+    """Forget what was answered to requests with an Idempotency-Key more than a day ago."""
+    with ledger.pool.connection() as connection:
+        connection.execute(
+            "DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '1 day'"
+        )
+
+
 JOBS: tuple[Job, ...] = (
     Job("do what is due", 1, lambda at: at.agenda.work()),
     Job("seal the log", 30, lambda at: seal_log(at.ledger)),
@@ -56,6 +64,7 @@ JOBS: tuple[Job, ...] = (
     Job("fetch terms and lines that no event tells", 60, lambda at: keep_observed(at.ledger)),
     Job("fetch what Stripe kept of payments", 600, lambda at: keep_balance(at.ledger)),
     Job("ask which cards expire soon", 3_600, lambda at: keep_cards(at.ledger)),
+    Job("forget old answers", 3_600, lambda at: forget_answers(at.ledger)),
 )
 
 

@@ -118,7 +118,8 @@ def _truncate(ledger: Ledger, tables: Iterable[str]) -> None:
 VIEWS = (*(table for one in PROJECTIONS for table in one.tables), "projection_faults")
 TABLES = (
     "events", "subject_keys", "seals", "settings", "api_tokens", "delivery_counts",
-    "rebuilds", "rebuild_tasks", "completeness", "policy_bookmarks", *VIEWS,
+    "rebuilds", "rebuild_tasks", "completeness", "policy_bookmarks",
+    "idempotency_keys", *VIEWS,
 )  # fmt: skip
 
 

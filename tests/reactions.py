@@ -128,16 +128,18 @@ class Reactor:
     def decide(self, order: Any) -> Any:
         return decide(self.ledger, self.site, order)
 
-    def switch_on(self, *kinds: str, campaign: str | None = "standard", **caps: int) -> None:
+    def switch_on(
+        self, *kinds: str, campaign: str | None = "standard", site: Site = SITE, **caps: int
+    ) -> None:
         """Let everything out that a test is about."""
 
         def order(desk: Desk) -> None:
             sending = sending_to_change(desk)
             for kind in kinds or ("mail", "stripe", "alerts", "sms"):
                 sending.switch(kind, on=True, actor="tests", now=desk.now)
-            assert SITE.installation
-            assert SITE.public_url
-            sending.claim(SITE.installation, SITE.public_url, actor="tests", now=desk.now)
+            assert site.installation
+            assert site.public_url
+            sending.claim(site.installation, site.public_url, actor="tests", now=desk.now)
             if caps:
                 sending.set_caps(Caps(**caps), actor="tests", now=desk.now)
             set_brand(desk, {"name": "Warung Digital", "sender": "billing@warung.example.test"},

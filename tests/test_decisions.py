@@ -12,6 +12,7 @@ from eventsourcing.persistence import EventStore, IntegrityError
 
 from ledger.aggregates.decision import Decision, DecisionEvent, DecisionOpened
 from ledger.application import Ledger
+from ledger.log import Log, NewEvent
 from ledger.log.recorder import LedgerMapper, LedgerRecorder
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -110,3 +111,23 @@ def test_notifications_come_by_position_and_topic(store: EventStore[str]) -> Non
     assert [one.id for one in every] == [1, 2]
     assert [one.id for one in stopped] == [2]
     assert recorder.select_notifications(1, 10, inclusive_of_start=False) == stopped
+
+
+def test_a_connection_whose_transaction_was_rolled_back_appends_again(ledger: Ledger) -> None:
+    with ledger.pool.connection() as connection:
+        store = EventStore(LedgerMapper(), LedgerRecorder(connection, ledger.keys))
+        store.put(opened_watch().collect_events())
+        for _ in range(2):
+            for _ in range(10):
+                connection.execute("SELECT 1")  # psycopg prepares what it meets often
+            with connection.transaction(force_rollback=True):
+                connection.execute("SELECT 1")
+            with connection.transaction():
+                watch: Watch = Repository(store).get("watch:cus_1")
+                watch.trigger_event(Watch.Stopped, reason="paid", timestamp=NOW)
+                store.put(watch.collect_events())
+            Log(connection).append([fact()])
+
+
+def fact() -> NewEvent:
+    return NewEvent("account", "Account.GapFilled", NOW, b"{}")

@@ -6,11 +6,15 @@ from flask import Blueprint, request
 
 from api.errors import ApiError
 from api.v1 import (
+    bounces,
     customers,
+    dunning,
+    effects,
     events,
     invoices,
     metrics,
     payments,
+    retention,
     status,
     streams,
     subscriptions,
@@ -28,5 +32,18 @@ def refuse_what_is_no_id() -> None:
             raise ApiError(404, "not_found", "There is nothing of this name.")
 
 
-for part in (customers, subscriptions, invoices, payments, metrics, streams, events, status):
+for part in (
+    customers,
+    subscriptions,
+    invoices,
+    payments,
+    metrics,
+    dunning,
+    retention,
+    effects,
+    bounces,
+    streams,
+    events,
+    status,
+):
     part.routes(blueprint)

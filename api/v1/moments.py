@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from marshmallow import fields, validate
@@ -9,8 +10,11 @@ from marshmallow import fields, validate
 from api.errors import ApiError
 from api.v1.access import Caller
 from api.v1.lists import Query
+from ledger.errors import RequestInvalid
+from ledger.metrics.question import period_of
 from ledger.moments import Moment, moment_of
 
+YEAR = timedelta(days=365)
 _LENGTH = validate.Length(min=1, max=40)
 
 
@@ -45,3 +49,20 @@ def told(moment: Moment) -> dict[str, Any]:
         "as_of": int(moment.as_of.timestamp()) if moment.as_of else None,
         "known_at": moment.known_at,
     }
+
+
+def span_asked(caller: Caller, asked: dict[str, Any]) -> tuple[datetime, datetime]:
+    """Return the instants that `from` and `to` mean (UTC), the year before now if none is given.
+
+    Both are a day, month, quarter or year; the last is included. Raises RequestInvalid.
+    """
+    now = caller.ledger.clock.now()
+    last = period_of(asked["end"], "to")[1] if asked.get("end") else now.date() + timedelta(days=1)
+    first = period_of(asked["start"], "from")[0] if asked.get("start") else last - YEAR
+    if first >= last:
+        raise RequestInvalid("`from` is after `to`.")
+    return _midnight(first), _midnight(last)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

@@ -109,15 +109,29 @@ class Log:
         a decision's stream has moved on (then nothing of the batch is appended).
         """
         pgconn = self._connection.pgconn
-        if self._connection not in _prepared:
-            checked(pgconn.prepare(APPEND, APPEND_SQL), pgconn)
-            _prepared.add(self._connection)
+        parameters = append_parameters(events)
         # Blocking, in one call of libpq: psycopg's own way waits in Python, giving the interpreter
         # lock up and taking it again several times for each statement.
-        return appended(
-            pgconn.exec_prepared(APPEND, append_parameters(events), APPEND_FORMATS, Format.BINARY),
-            pgconn,
-        )
+        if pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            # A transaction that is rolled back makes psycopg forget all prepared statements.
+            result = pgconn.exec_params(APPEND_SQL, parameters, None, APPEND_FORMATS, Format.BINARY)
+            return appended(result, pgconn)
+        if self._connection not in _prepared:
+            self._prepare()
+        try:
+            return appended(self._execute(parameters), pgconn)
+        except errors.InvalidSqlStatementName:
+            self._prepare()
+            return appended(self._execute(parameters), pgconn)
+
+    def _prepare(self) -> None:
+        pgconn = self._connection.pgconn
+        checked(pgconn.prepare(APPEND, APPEND_SQL), pgconn)
+        _prepared.add(self._connection)
+
+    def _execute(self, parameters: list[bytes]) -> pq.abc.PGresult:
+        pgconn = self._connection.pgconn
+        return pgconn.exec_prepared(APPEND, parameters, APPEND_FORMATS, Format.BINARY)
 
     def last_position(self) -> int:
         """Return the position of the newest event, 0 for an empty log."""

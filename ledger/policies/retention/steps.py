@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from ledger.aggregates.decision import DecisionRefused
 from ledger.aggregates.effect import EffectRequest, Purpose
 from ledger.aggregates.retention_offer import ChosenOffer, RetentionOffer
 from ledger.policies.desk import Desk
@@ -177,10 +178,13 @@ def _tell_team(desk: Desk, offer: RetentionOffer) -> None:
 def accept(desk: Desk, offer: RetentionOffer, campaign: RetentionCampaign, by: str) -> None:
     """Let a customer take the offer: Stripe is changed, a person told where one is wanted.
 
-    Raises DecisionRefused.
+    Raises DecisionRefused, also where nothing may be changed at Stripe.
     """
-    chosen = offer.accept(by, now=desk.now)
     terms = offer.terms
+    obstacle = desk.sending.obstacle("stripe", desk.site.installation, desk.site.public_url)
+    if terms.mode != "on" or obstacle is not None:
+        raise DecisionRefused(f"The offer cannot be made ({obstacle or 'in shadow'}).")
+    chosen = offer.accept(by, now=desk.now)
     action = _AT_STRIPE.get(chosen.kind)
     if action is not None:
         request = EffectRequest(
