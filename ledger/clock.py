@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Protocol
 
 
@@ -35,3 +35,8 @@ class FixedClock:
 def utc(unix_seconds: int) -> datetime:
     """Return Stripe's whole seconds since 1970 as an aware datetime in UTC."""
     return datetime.fromtimestamp(unix_seconds, UTC)
+
+
+def midnight(day: date) -> datetime:
+    """Return the instant at which a day begins in UTC."""
+    return datetime.combine(day, time(), UTC)

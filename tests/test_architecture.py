@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"ledger.__main__"},
     {"api", "scripts", "ledger.cli"},
     {"ledger.bootstrap", "ledger.scheduler"},
-    {"ledger.agenda", "ledger.orders"},
+    {"ledger.agenda", "ledger.orders", "ledger.backtest"},
     {"ledger.accounting"},
     {"ledger.metrics"},
     {

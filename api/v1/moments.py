@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import fields, validate
@@ -10,6 +10,7 @@ from marshmallow import fields, validate
 from api.errors import ApiError
 from api.v1.access import Caller
 from api.v1.lists import Query
+from ledger.clock import midnight
 from ledger.errors import RequestInvalid
 from ledger.metrics.question import period_of
 from ledger.moments import Moment, moment_of
@@ -61,8 +62,4 @@ def span_asked(caller: Caller, asked: dict[str, Any]) -> tuple[datetime, datetim
     first = period_of(asked["start"], "from")[0] if asked.get("start") else last - YEAR
     if first >= last:
         raise RequestInvalid("`from` is after `to`.")
-    return _midnight(first), _midnight(last)
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+    return midnight(first), midnight(last)

@@ -9,10 +9,12 @@ import psycopg
 
 from ledger.cli import (
     books,
+    campaigns,
     categorize,
     definitions,
     demo,
     doctor,
+    effects,
     events,
     imports,
     keys,
@@ -51,6 +53,8 @@ for command in (
     *books.COMMANDS,
     *imports.COMMANDS,
     *categorize.COMMANDS,
+    *effects.COMMANDS,
+    *campaigns.COMMANDS,
     *tokens.COMMANDS,
     *ledgers.COMMANDS,
     *keys.COMMANDS,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 
 import click
 
 from ledger.application import change_settings, keep_mode, ledger_names
 from ledger.bootstrap import migrate
 from ledger.cli.context import Context, json_option, say_json, say_table
+from ledger.effects.mail import SmtpServer
+from ledger.effects.sms import TwilioAccount
 from ledger.errors import SettingsInvalid
 from ledger.settings import (
     DEFAULT_LEDGER,
@@ -18,17 +21,23 @@ from ledger.settings import (
     valid_ledger_name,
 )
 
-_mode = click.option("--mode", type=click.Choice(["test", "live"]), help="Which events count.")
-_account = click.option("--stripe-account", help="acct_…; others are set aside.")
-_secrets = click.option(
-    "--webhook-secrets",
-    help="whsec_…, comma-separated; `-` asks for it, so that it stays out of the history.",
+_UNSEEN = "`-` asks for it, so that it stays out of the history."
+_OPTIONS = (
+    click.option("--mode", type=click.Choice(["test", "live"]), help="Which events count."),
+    click.option("--stripe-account", help="acct_…; others are set aside."),
+    click.option("--webhook-secrets", help=f"whsec_…, comma-separated; {_UNSEEN}"),
+    click.option("--public-url", help="Under which https address Stripe reaches it."),
+    click.option("--api-key", help=f"A restricted key of Stripe's API; {_UNSEEN}"),
+    click.option("--smtp-url", help=f"smtps://user:password@host:465; {_UNSEEN}"),
+    click.option("--sms-url", help=f"twilio://SID:TOKEN@+15550006666; {_UNSEEN}"),
+    click.option("--alert-urls", help=f"Addresses of Apprise, by blanks; {_UNSEEN}"),
 )
-_public_url = click.option("--public-url", help="Under which https address Stripe reaches it.")
-_api_key = click.option(
-    "--api-key",
-    help="A restricted key that may read events, coupons and prices; `-` asks for it, as above.",
-)
+
+
+def _settings(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -38,23 +47,10 @@ def ledgers() -> None:
 
 @ledgers.command()
 @click.argument("name")
-@_mode
-@_account
-@_secrets
-@_public_url
-@_api_key
+@_settings
 @json_option
 @click.pass_obj
-def add(
-    context: Context,
-    name: str,
-    mode: str | None,
-    stripe_account: str | None,
-    webhook_secrets: str | None,
-    public_url: str | None,
-    api_key: str | None,
-    as_json: bool,
-) -> None:
+def add(context: Context, name: str, as_json: bool, mode: str | None, **given: str | None) -> None:
     """Add a ledger with a schema, keys and secrets of its own."""
     with context.installation(writes=True) as opened:
         if valid_ledger_name(name) in ledger_names(opened.database):
@@ -62,37 +58,24 @@ def add(
         migrate(opened.database, name)
         change_settings(
             opened.ledger(name),
-            _given(mode or "test", stripe_account, webhook_secrets, public_url, api_key),
+            _given(mode or "test", given),
         )
     _say(name, "added", as_json)
 
 
 @ledgers.command("set")
 @click.argument("name")
-@_mode
-@_account
-@_secrets
-@_public_url
-@_api_key
+@_settings
 @json_option
 @click.pass_obj
-def set_(
-    context: Context,
-    name: str,
-    mode: str | None,
-    stripe_account: str | None,
-    webhook_secrets: str | None,
-    public_url: str | None,
-    api_key: str | None,
-    as_json: bool,
-) -> None:
+def set_(context: Context, name: str, as_json: bool, mode: str | None, **given: str | None) -> None:
     """Change a ledger's settings; secrets count at once, the rest from the next start on."""
     if name == DEFAULT_LEDGER:
         raise SettingsInvalid(
             "The environment configures the default ledger: set LEDGER_MODE, STRIPE_ACCOUNT, "
             "STRIPE_WEBHOOK_SECRET."
         )
-    changes = _given(mode, stripe_account, webhook_secrets, public_url, api_key)
+    changes = _given(mode, given)
     if not changes:
         raise SettingsInvalid("Nothing to change was given; see `ledger ledgers set --help`.")
     with context.installation(writes=True) as opened:
@@ -125,32 +108,30 @@ def list_(context: Context, as_json: bool) -> None:
         say_table(rows, ["name", "mode", "stripe_account", "webhook_secrets", "webhook"])
 
 
-def _given(
-    mode: str | None,
-    account: str | None,
-    secrets: str | None,
-    public_url: str | None,
-    api_key: str | None,
-) -> dict[str, str]:
-    secrets = _typed(secrets, "Webhook signing secrets")
-    api_key = _typed(api_key, "Stripe API key")
-    if secrets is not None and not split_secrets(secrets):
+def _given(mode: str | None, given: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the settings that were given, checked; raise SettingsInvalid."""
+    typed = {name: _typed(value, name) for name, value in given.items()}
+    found = {name: value.strip() for name, value in typed.items() if value is not None}
+    if "webhook_secrets" in found and not split_secrets(found["webhook_secrets"]):
         raise SettingsInvalid("--webhook-secrets holds no secret.")
-    given = {
-        "mode": mode,
-        "stripe_account": valid_account(account, "--stripe-account"),
-        "webhook_secrets": secrets,
-        "public_url": public_url,
-        "api_key": api_key and valid_api_key(api_key.strip(), mode, "--api-key"),
-    }
-    return {key: value for key, value in given.items() if value is not None}
+    valid_account(found.get("stripe_account"), "--stripe-account")
+    valid_api_key(found.get("api_key"), mode, "--api-key")
+    if found.get("smtp_url"):
+        SmtpServer.read(found["smtp_url"])
+    if found.get("sms_url"):
+        TwilioAccount.read(found["sms_url"])
+    return {**({"mode": mode} if mode else {}), **found}
 
 
-def _typed(given: str | None, what: str) -> str | None:
+def _typed(given: str | None, name: str) -> str | None:
     """Return what was given, or with `-` what is typed unseen or comes in by a pipe."""
     if given != "-":
         return given
-    return click.prompt(what, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
+    return (
+        click.prompt(name.replace("_", " "), hide_input=True)
+        if sys.stdin.isatty()
+        else sys.stdin.readline()
+    )
 
 
 def _say(name: str, done: str, as_json: bool) -> None:

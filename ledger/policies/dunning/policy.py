@@ -124,12 +124,17 @@ class Dunning(Policy):
         self, desk: Desk, standing: Standing, invoice: views.Invoice, failure: CaseFailure
     ) -> tuple[DunningCampaign | None, str]:
         """Return the first campaign that is not off and is for this invoice, and its state."""
-        for campaign in desk.newest(shipped(), read_campaign):
-            is_shipped = campaign.name == shipped().name
-            state = desk.state_of(campaign, is_shipped=is_shipped)
+        for campaign, state in self.campaigns(desk):
             if state != "off" and applies(campaign.applies_to, standing, invoice, failure):
                 return campaign, state
         return None, "off"
+
+    def campaigns(self, desk: Desk) -> list[tuple[DunningCampaign, str]]:
+        """Return the campaigns with their states, those of the business's own first."""
+        return [
+            (one, desk.state_of(one, is_shipped=one.name == shipped().name))
+            for one in desk.newest(shipped(), read_campaign)
+        ]
 
     def _close_if_over(self, desk: Desk, case: DunningCase) -> bool:
         """Close a case whose invoice is settled, whose subscription or customer is gone."""

@@ -1,0 +1,366 @@
+"""`ledger effects`: what may go out, what did, and what could not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from psycopg.rows import dict_row
+
+from ledger.aggregates.effect import EffectRequest
+from ledger.aggregates.outbox import Outbox
+from ledger.aggregates.sending import KINDS, LANGUAGES, Caps
+from ledger.application import Ledger
+from ledger.bootstrap import renderer_of, site_of, tools_of
+from ledger.cli.context import Context, json_option, say_json, say_table, this_user
+from ledger.clock import midnight
+from ledger.effects.mail import Mailer, rendered_mail, rendered_sms
+from ledger.effects.performing import Task
+from ledger.effects.render import template_names
+from ledger.effects.samples import sample_params
+from ledger.errors import RequestInvalid, SettingsInvalid
+from ledger.orders import decide, effect_in, sending_to_change
+from ledger.policies.desk import Desk, log_desk
+from ledger.projections.crm import queries as lists
+from ledger.projections.reactions import queries
+from ledger.stripe_objects.contacts import Contact
+
+COLUMNS = ["asked_at", "kind", "what", "customer_id", "campaign", "state", "because", "sent_at"]
+
+_REPORT = """
+SELECT kind, what, coalesce(campaign, '–') AS campaign, state, count(*) AS effects,
+    count(DISTINCT customer_id) AS customers, min(asked_at) AS first, max(asked_at) AS last
+FROM effects WHERE asked_at >= %(start)s AND asked_at < %(end)s
+GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+"""
+_WHO = """
+SELECT e.asked_at, e.kind, e.what, e.customer_id, e.campaign, e.state, e.because, e.sent_at,
+    c.status AS customer_is
+FROM effects AS e LEFT JOIN customers AS c ON c.id = e.customer_id
+WHERE e.asked_at >= %(start)s AND e.asked_at < %(end)s ORDER BY e.asked_at, e.key LIMIT %(limit)s
+"""
+
+
+@click.group()
+def effects() -> None:
+    """What reaches the outside: off until it is switched on here."""
+
+
+def order(context: Context, change: Callable[[Desk], Any]) -> Any:
+    """Carry out what the person at the keyboard orders."""
+    with context.installation(writes=True) as opened:
+        ledger = opened.ledger(context.name)
+        return decide(ledger, site_of(opened.settings, ledger), change)
+
+
+@effects.command()
+@json_option
+@click.pass_obj
+def status(context: Context, as_json: bool) -> None:
+    """Tell what may go out now, and why the rest may not."""
+    with context.installation() as opened:
+        ledger = opened.ledger(context.name)
+        tools = tools_of(opened.settings, ledger)
+        with ledger.pool.connection() as connection:
+            desk, _ = log_desk(connection, ledger.keys, tools.site, ledger.clock.now())
+            counts: dict[str, int] = dict(
+                connection.execute("SELECT state, count(*) FROM effects GROUP BY 1").fetchall()
+            )
+    sending, site = desk.sending, tools.site
+    kinds = [
+        {
+            "kind": kind,
+            "switched": "on" if kind in sending.kinds else "off",
+            "configured": "yes" if kind in tools.performers else "no",
+            "goes_out": sending.obstacle(kind, site.installation, site.public_url) is None
+            and kind in tools.performers,
+            "because": sending.obstacle(kind, site.installation, site.public_url)
+            or (None if kind in tools.performers else "not_configured"),
+        }
+        for kind in KINDS
+    ]
+    caps = sending.caps
+    told = {
+        "installation": site.installation,
+        "public_url": site.public_url,
+        "claimed_by": sending.installation,
+        "stopped": sending.is_stopped,
+        "caps": {"per_hour": caps.per_hour, "per_person": caps.per_person,
+                 "per_person_days": caps.per_person_days},
+        "kinds": kinds,
+        "effects": counts,
+    }  # fmt: skip
+    if as_json:
+        say_json(told)
+        return
+    say_table(kinds, ["kind", "switched", "configured", "goes_out", "because"])
+    own = sending.is_of(site.installation, site.public_url)
+    click.echo(
+        f"\nThis installation is {site.installation or 'a demo'}; sending "
+        + ("belongs to it." if own else f"belongs to {sending.installation or 'nobody'}.")
+    )
+    if sending.is_stopped:
+        click.echo("Everything is stopped: `ledger effects resume` lets it go on.")
+    click.echo(
+        f"At most {caps.per_hour} an hour, {caps.per_person} to one person in"
+        f" {caps.per_person_days} days."
+    )
+
+
+def _switch(context: Context, kind: str, *, on: bool) -> None:
+    def change(desk: Desk) -> None:
+        sending_to_change(desk).switch(kind, on=on, actor=this_user(), now=desk.now)
+
+    order(context, change)
+    click.echo(f"{kind} is {'on' if on else 'off'}.")
+
+
+@effects.command("on")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.pass_obj
+def switch_on(context: Context, kind: str) -> None:
+    """Let effects of a kind go out from now on."""
+    _switch(context, kind, on=True)
+
+
+@effects.command("off")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.pass_obj
+def switch_off(context: Context, kind: str) -> None:
+    """Let nothing of a kind go out any more."""
+    _switch(context, kind, on=False)
+
+
+@effects.command()
+@click.pass_obj
+def claim(context: Context) -> None:
+    """Let sending belong to this installation; what others were asked for is not done here."""
+    with context.installation(writes=True) as opened:
+        ledger = opened.ledger(context.name)
+        site = site_of(opened.settings, ledger)
+        if site.installation is None:
+            raise SettingsInvalid("Nothing of a made-up business may ever go out.")
+        if site.public_url is None:
+            raise SettingsInvalid(
+                "Set LEDGER_PUBLIC_URL first (or `ledger ledgers set NAME --public-url`): mails"
+                " need an address for their links."
+            )
+        name, url = site.installation, site.public_url
+
+        def change(desk: Desk) -> None:
+            sending_to_change(desk).claim(name, url, actor=this_user(), now=desk.now)
+
+        decide(ledger, site, change)
+    click.echo(f"Sending belongs to {name} at {url}.")
+
+
+@effects.command()
+@click.option("--reason", default="by hand", show_default=True)
+@click.pass_obj
+def stop(context: Context, reason: str) -> None:
+    """Stop everything at once, on all workers."""
+
+    def change(desk: Desk) -> None:
+        sending_to_change(desk).stop(reason, actor=this_user(), now=desk.now)
+
+    order(context, change)
+    click.echo(
+        "Nothing goes out any more; what is under way ends. `ledger effects resume` ends it."
+    )
+
+
+@effects.command()
+@click.pass_obj
+def resume(context: Context) -> None:
+    """Let what is switched on go out again."""
+    order(context, lambda desk: sending_to_change(desk).resume(actor=this_user(), now=desk.now))
+    click.echo("What is switched on goes out again.")
+
+
+@effects.command()
+@click.option("--per-hour", type=click.IntRange(1))
+@click.option("--per-person", type=click.IntRange(1))
+@click.option("--per-person-days", type=click.IntRange(1))
+@click.pass_obj
+def caps(
+    context: Context, per_hour: int | None, per_person: int | None, per_person_days: int | None
+) -> None:
+    """Set how much may go out at most."""
+
+    def change(desk: Desk) -> Caps:
+        sending = sending_to_change(desk)
+        known = sending.caps
+        new = Caps(
+            per_hour or known.per_hour,
+            per_person or known.per_person,
+            per_person_days or known.per_person_days,
+        )
+        sending.set_caps(new, actor=this_user(), now=desk.now)
+        return new
+
+    new: Caps = order(context, change)
+    click.echo(
+        f"At most {new.per_hour} an hour, {new.per_person} to one person in"
+        f" {new.per_person_days} days."
+    )
+
+
+@effects.command("list")
+@click.option("--state", help="requested, failed, dead, sent, suppressed, shadowed, …")
+@click.option("--kind", type=click.Choice(KINDS))
+@click.option("--customer")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
+@json_option
+@click.pass_obj
+def list_(
+    context: Context,
+    state: str | None,
+    kind: str | None,
+    customer: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List effects, newest first; `--state dead` are those that were given up."""
+    with context.ledger() as ledger, ledger.pool.connection() as connection:
+        page = lists.page(
+            connection, queries.EFFECTS, limit=limit, state=state, kind=kind, customer=customer
+        )
+    if as_json:
+        say_json(page.rows)
+    else:
+        say_table(page.rows, ["id", *COLUMNS])
+
+
+@effects.command()
+@click.argument("effect")
+@click.pass_obj
+def retry(context: Context, effect: str) -> None:
+    """Let an effect be tried again that was given up; EFFECT is its id in the list."""
+    stream, _, key = effect.partition("|")
+
+    def change(desk: Desk) -> None:
+        effect_in(desk, stream, key).retry(key, actor=this_user(), now=desk.now)
+
+    order(context, change)
+    click.echo(f"{effect} is tried again.")
+
+
+@effects.command()
+@click.argument("effect")
+@click.option("--reason", default="by hand", show_default=True)
+@click.pass_obj
+def drop(context: Context, effect: str, reason: str) -> None:
+    """Give an effect up."""
+    stream, _, key = effect.partition("|")
+
+    def change(desk: Desk) -> None:
+        effect_in(desk, stream, key).drop(key, reason, actor=this_user(), now=desk.now)
+
+    order(context, change)
+    click.echo(f"{effect} is given up.")
+
+
+@effects.command()
+@click.option("--from", "start", required=True, metavar="DAY")
+@click.option("--to", "end", required=True, metavar="DAY", help="Included.")
+@click.option("--who", is_flag=True, help="Each one, with how the customer stands.")
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1, 100_000))
+@json_option
+@click.pass_obj
+def report(context: Context, start: str, end: str, who: bool, limit: int, as_json: bool) -> None:
+    """Tell who got what between two days (UTC)."""
+    first, last = _day(start, "--from"), _day(end, "--to") + timedelta(days=1)
+    asked = {"start": midnight(first), "end": midnight(last), "limit": limit}
+    with (
+        context.ledger() as ledger,
+        ledger.pool.connection() as connection,
+        connection.cursor(row_factory=dict_row) as cursor,
+    ):
+        rows = cursor.execute((_WHO if who else _REPORT).encode(), asked).fetchall()
+    if as_json:
+        say_json(rows)
+    elif who:
+        say_table(rows, [*COLUMNS, "customer_is"])
+    else:
+        say_table(
+            rows,
+            ["kind", "what", "campaign", "state", "effects", "customers", "first", "last"],
+        )
+
+
+def _day(text: str, name: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise RequestInvalid(f"{name} {text!r} is no day (as 2026-11-28).") from error
+
+
+@effects.command()
+@click.argument("template", required=False)
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Write the HTML there.")
+@click.option("--to", help="Send it there, as a test.")
+@json_option
+@click.pass_obj
+def preview(
+    context: Context,
+    template: str | None,
+    language: str,
+    output: Path | None,
+    to: str | None,
+    as_json: bool,
+) -> None:
+    """Show a message as it would look, with made-up contents; without TEMPLATE list them."""
+    if template is None:
+        names = template_names()
+        say_json(names) if as_json else click.echo("\n".join(names))
+        return
+    with context.installation() as opened:
+        ledger = opened.ledger(context.name)
+        renderer = renderer_of(opened.settings)
+        with ledger.pool.connection() as connection:
+            site = site_of(opened.settings, ledger)
+            desk, _ = log_desk(connection, ledger.keys, site, ledger.clock.now())
+        task = _sample(ledger, desk, template, language, site.public_url)
+        if template.endswith("_sms"):
+            click.echo(rendered_sms(renderer, task, _LINKS).text)
+            return
+        mail = rendered_mail(renderer, task, _LINKS)
+        if output is not None:
+            output.write_text(mail.html or "", encoding="utf-8")
+        if to is not None:
+            mailer = tools_of(opened.settings, ledger).performers.get("mail")
+            if not isinstance(mailer, Mailer):
+                raise SettingsInvalid("LEDGER_SMTP_URL is not set: nothing can be sent.")
+            message = mailer.compose(task, to)
+            message.replace_header("Subject", f"[test] {message['Subject']}")
+            mailer.hand_over(message, to)
+    if as_json:
+        say_json({"subject": mail.subject, "text": mail.text, "sent_to": to})
+    else:
+        click.echo(f"Subject: {mail.subject}\n\n{mail.text}")
+
+
+_LINKS: Mapping[str, str] = {
+    name: f"https://billing.example.test/l/…/{name}"
+    for name in ("update_payment", "pay", "offer", "cancel", "unsubscribe")
+}
+
+
+def _sample(
+    ledger: Ledger, desk: Desk, template: str, language: str, public_url: str | None
+) -> Task:
+    request = EffectRequest(
+        "preview", "mail", template, "notice", sample_params(desk.now), language
+    )
+    outbox = Outbox.begin(None, now=desk.now)
+    contact = Contact("Andi Wijaya", "andi@example.test", None)
+    return Task(
+        "preview", 1, request, outbox, contact, "Paket Premium", desk.brand, public_url or ""
+    )
+
+
+COMMANDS = (effects,)
