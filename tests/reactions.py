@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from email.policy import default
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 from ledger.agenda import Agenda, Tools
 from ledger.aggregates.sending import Caps
@@ -61,16 +63,32 @@ class Mailbox:
 
 
 @contextmanager
-def mail_server() -> Iterator[Mailbox]:
+def mail_server(
+    context: ssl.SSLContext | None = None, login: tuple[str, str] | None = None
+) -> Iterator[Mailbox]:
     with socket.socket() as probe:  # the library looks for itself at the port it was told
         probe.bind(("127.0.0.1", 0))
         mailbox = Mailbox(port=probe.getsockname()[1])
-    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
+    controller = Controller(
+        mailbox,
+        hostname="127.0.0.1",
+        port=mailbox.port,
+        tls_context=context,
+        authenticator=_authenticator(login),
+    )
     controller.start()
     try:
         yield mailbox
     finally:
         controller.stop()
+
+
+def _authenticator(login: tuple[str, str] | None) -> Any:
+    def check(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        given = (data.login.decode(), data.password.decode())
+        return AuthResult(success=given == login, handled=False)
+
+    return check if login else None
 
 
 @dataclass

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import smtplib
+import ssl
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from ledger.agenda import Agenda
 from ledger.aggregates.effect import EffectRequest
 from ledger.aggregates.outbox import ATTEMPTS_MAX
 from ledger.aggregates.sending import Brand
 from ledger.application import Ledger
+from ledger.bootstrap import Installation
 from ledger.effects.mail import SmtpServer
 from ledger.effects.performing import EffectFailed
 from ledger.effects.render import Renderer, fields_of, template_names
 from ledger.errors import RequestInvalid, SettingsInvalid
 from ledger.orders import effect_in, say_once, sending_to_change, switch_campaign
 from ledger.policies.desk import Site
+from tests.conftest import new_ledger
 from tests.facts import customer, event, project
 from tests.reactions import ANSWERS, Mailbox, Reactor, andi, failed, mail_server, paid
 
@@ -467,3 +473,75 @@ def test_a_server_elsewhere_without_tls_gets_nothing(
 
     with pytest.raises(EffectFailed, match="no TLS"):
         server.connect()
+
+
+def test_of_two_copies_of_one_database_only_the_one_that_claimed_sends(
+    installation: Installation, ledger: Ledger, mailbox: Mailbox
+) -> None:
+    original = Reactor(ledger, mailbox)
+    original.told(*andi())
+    original.switch_on()
+    original.told(*failed(original.at()))
+    original.work()
+    assert len(mailbox.mails) == 1
+    for other in new_ledger(installation):
+        with other.database.connect_as_owner() as connection:
+            for table in ("events", "subject_keys"):
+                names = [sql.Identifier(one.schema, table) for one in (other, ledger)]
+                connection.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(*names))
+        copy = Reactor(other, mailbox)
+        copy.site = Site("inst-copy", "https://billing.example.test")
+        for one in (original, copy):
+            one.wait(days=4)
+
+        assert len(mailbox.mails) == 2  # the original's second mail
+        assert original.effects()[1] == ("payment_failed_2", "sent")
+        assert copy.effects()[1] == ("payment_failed_2", "suppressed")
+
+
+def test_a_mail_goes_over_tls_with_a_login(tmp_path: Path, reactor: Reactor) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    self_signed(certificate, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with mail_server(context=context, login=("user", "pass")) as box:
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        server = SmtpServer("localhost", box.port, "user", "pass", is_implicit_tls=False)
+        session = server.connect(trusting)
+        assert isinstance(session.sock, ssl.SSLSocket)
+        session.quit()
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            SmtpServer("localhost", box.port, "user", "no", is_implicit_tls=False).connect(trusting)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            server.connect()  # nobody vouches for this certificate
+
+
+def self_signed(certificate: Path, key: Path) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    made = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(made.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(made, hashes.SHA256())
+    )
+    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        made.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import click
 from psycopg.rows import dict_row
 
-from ledger.aggregates.effect import EffectRequest
-from ledger.aggregates.outbox import Outbox
-from ledger.aggregates.sending import KINDS, LANGUAGES, Caps
-from ledger.application import Ledger
-from ledger.bootstrap import renderer_of, site_of, tools_of
+from ledger.aggregates.sending import KINDS, Caps, Sending
+from ledger.bootstrap import site_of, tools_of
 from ledger.cli.context import Context, json_option, say_json, say_table, this_user
+from ledger.cli.preview import preview
 from ledger.clock import midnight
-from ledger.effects.mail import Mailer, rendered_mail, rendered_sms
-from ledger.effects.performing import Task
-from ledger.effects.render import template_names
-from ledger.effects.samples import sample_params
 from ledger.errors import RequestInvalid, SettingsInvalid
 from ledger.orders import decide, effect_in, sending_to_change
 from ledger.policies.desk import Desk, log_desk
 from ledger.projections.crm import queries as lists
 from ledger.projections.reactions import queries
-from ledger.stripe_objects.contacts import Contact
 
 COLUMNS = ["asked_at", "kind", "what", "customer_id", "campaign", "state", "because", "sent_at"]
 
@@ -66,10 +58,10 @@ def status(context: Context, as_json: bool) -> None:
         tools = tools_of(opened.settings, ledger)
         with ledger.pool.connection() as connection:
             desk, _ = log_desk(connection, ledger.keys, tools.site, ledger.clock.now())
+            sending, site = desk.sending, tools.site
             counts: dict[str, int] = dict(
                 connection.execute("SELECT state, count(*) FROM effects GROUP BY 1").fetchall()
             )
-    sending, site = desk.sending, tools.site
     kinds = [
         {
             "kind": kind,
@@ -100,7 +92,7 @@ def status(context: Context, as_json: bool) -> None:
     own = sending.is_of(site.installation, site.public_url)
     click.echo(
         f"\nThis installation is {site.installation or 'a demo'}; sending "
-        + ("belongs to it." if own else f"belongs to {sending.installation or 'nobody'}.")
+        + ("belongs to it." if own else f"belongs to {_owner(sending)}.")
     )
     if sending.is_stopped:
         click.echo("Everything is stopped: `ledger effects resume` lets it go on.")
@@ -108,6 +100,12 @@ def status(context: Context, as_json: bool) -> None:
         f"At most {caps.per_hour} an hour, {caps.per_person} to one person in"
         f" {caps.per_person_days} days."
     )
+
+
+def _owner(sending: Sending) -> str:
+    if sending.installation is None:
+        return "nobody: `ledger effects claim`"
+    return f"{sending.installation} at {sending.public_url}"
 
 
 def _switch(context: Context, kind: str, *, on: bool) -> None:
@@ -298,69 +296,6 @@ def _day(text: str, name: str) -> date:
         raise RequestInvalid(f"{name} {text!r} is no day (as 2026-11-28).") from error
 
 
-@effects.command()
-@click.argument("template", required=False)
-@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="Write the HTML there.")
-@click.option("--to", help="Send it there, as a test.")
-@json_option
-@click.pass_obj
-def preview(
-    context: Context,
-    template: str | None,
-    language: str,
-    output: Path | None,
-    to: str | None,
-    as_json: bool,
-) -> None:
-    """Show a message as it would look, with made-up contents; without TEMPLATE list them."""
-    if template is None:
-        names = template_names()
-        say_json(names) if as_json else click.echo("\n".join(names))
-        return
-    with context.installation() as opened:
-        ledger = opened.ledger(context.name)
-        renderer = renderer_of(opened.settings)
-        with ledger.pool.connection() as connection:
-            site = site_of(opened.settings, ledger)
-            desk, _ = log_desk(connection, ledger.keys, site, ledger.clock.now())
-        task = _sample(ledger, desk, template, language, site.public_url)
-        if template.endswith("_sms"):
-            click.echo(rendered_sms(renderer, task, _LINKS).text)
-            return
-        mail = rendered_mail(renderer, task, _LINKS)
-        if output is not None:
-            output.write_text(mail.html or "", encoding="utf-8")
-        if to is not None:
-            mailer = tools_of(opened.settings, ledger).performers.get("mail")
-            if not isinstance(mailer, Mailer):
-                raise SettingsInvalid("LEDGER_SMTP_URL is not set: nothing can be sent.")
-            message = mailer.compose(task, to)
-            message.replace_header("Subject", f"[test] {message['Subject']}")
-            mailer.hand_over(message, to)
-    if as_json:
-        say_json({"subject": mail.subject, "text": mail.text, "sent_to": to})
-    else:
-        click.echo(f"Subject: {mail.subject}\n\n{mail.text}")
-
-
-_LINKS: Mapping[str, str] = {
-    name: f"https://billing.example.test/l/…/{name}"
-    for name in ("update_payment", "pay", "offer", "cancel", "unsubscribe")
-}
-
-
-def _sample(
-    ledger: Ledger, desk: Desk, template: str, language: str, public_url: str | None
-) -> Task:
-    request = EffectRequest(
-        "preview", "mail", template, "notice", sample_params(desk.now), language
-    )
-    outbox = Outbox.begin(None, now=desk.now)
-    contact = Contact("Andi Wijaya", "andi@example.test", None)
-    return Task(
-        "preview", 1, request, outbox, contact, "Paket Premium", desk.brand, public_url or ""
-    )
-
+effects.add_command(preview)
 
 COMMANDS = (effects,)

@@ -50,7 +50,9 @@ def ledgers() -> None:
 @_settings
 @json_option
 @click.pass_obj
-def add(context: Context, name: str, as_json: bool, mode: str | None, **given: str | None) -> None:
+def add(
+    context: Context, /, name: str, as_json: bool, mode: str | None, **given: str | None
+) -> None:
     """Add a ledger with a schema, keys and secrets of its own."""
     with context.installation(writes=True) as opened:
         if valid_ledger_name(name) in ledger_names(opened.database):
@@ -68,7 +70,9 @@ def add(context: Context, name: str, as_json: bool, mode: str | None, **given: s
 @_settings
 @json_option
 @click.pass_obj
-def set_(context: Context, name: str, as_json: bool, mode: str | None, **given: str | None) -> None:
+def set_(
+    context: Context, /, name: str, as_json: bool, mode: str | None, **given: str | None
+) -> None:
     """Change a ledger's settings; secrets count at once, the rest from the next start on."""
     if name == DEFAULT_LEDGER:
         raise SettingsInvalid(

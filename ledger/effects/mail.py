@@ -61,9 +61,9 @@ class SmtpServer:
             implicit,
         )
 
-    def connect(self) -> smtplib.SMTP:
+    def connect(self, context: ssl.SSLContext | None = None) -> smtplib.SMTP:
         """Return a session, encrypted unless the server is this machine; may raise as smtplib."""
-        context = ssl.create_default_context()
+        context = context or ssl.create_default_context()
         if self.is_implicit_tls:
             session: smtplib.SMTP = smtplib.SMTP_SSL(
                 self.host, self.port, timeout=TIMEOUT_SECONDS, context=context
