@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from ledger.aggregates.outbox import Outbox
@@ -44,6 +44,13 @@ FROM agenda AS a JOIN effects AS e ON e.stream = a.stream AND e.key = a.item
 WHERE a.kind = 'effect' AND a.due_at <= %(now)s
     AND (a.due_at, a.stream, a.item) > (%(at)s, %(stream)s, %(item)s) AND e.kind = ANY (%(kinds)s)
 ORDER BY a.due_at, a.stream, a.item LIMIT 1 FOR UPDATE OF a SKIP LOCKED
+"""
+# A stream's first event opens it, each other one grants something.
+_GRANTED = """
+SELECT coalesce(sum(last.version - 1), 0)
+FROM unnest(%s::text[]) AS minute (stream), LATERAL (
+    SELECT version FROM events AS e WHERE e.stream = minute.stream ORDER BY version DESC LIMIT 1
+) AS last
 """
 Row = tuple[datetime, str, str]
 BEFORE_ALL: Row = (datetime.min.replace(tzinfo=UTC), "", "")
@@ -123,7 +130,7 @@ class Agenda:
                     desk, store = self._desk(connection)
                     kinds = self._open_kinds(desk)
                     row = self._next(connection, _DUE_EFFECT, after, kinds) if kinds else None
-                    if row is None or not self._may_send_more(desk):
+                    if row is None or not self._may_send_more(connection, desk):
                         break
                     after = row
                     task = self._claim(connection, desk, row[1], row[2])
@@ -153,17 +160,12 @@ class Agenda:
             and desk.sending.obstacle(kind, site.installation, site.public_url) is None
         ]
 
-    def _may_send_more(self, desk: Desk) -> bool:
+    def _may_send_more(self, connection: Connection, desk: Desk) -> bool:
         """Return whether less than the cap has gone out in the hour before now."""
-        since = desk.now - timedelta(hours=1)
-        hours = {SendingCap.stream_of(since), SendingCap.stream_of(desk.now)}
-        granted = sum(
-            at > since
-            for stream in hours
-            if (hour := desk.find(SendingCap, stream)) is not None
-            for at in hour.granted
-        )
-        return granted < desk.sending.caps.per_hour
+        streams = SendingCap.of_the_hour_before(desk.now)
+        row = connection.execute(_GRANTED, [streams]).fetchone()
+        assert row is not None
+        return int(row[0]) < desk.sending.caps.per_hour
 
     def _claim(self, connection: Connection, desk: Desk, stream: str, key: str) -> Task | None:
         """Claim an effect for one attempt, or take it back if it is pointless by now."""
@@ -174,11 +176,11 @@ class Agenda:
         if because is not None:
             outbox.withdraw(key, because, now=desk.now, read_until=desk.read_until)
             return None
-        hour = desk.find(SendingCap, SendingCap.stream_of(desk.now))
-        if hour is None:
-            hour = SendingCap.begin(desk.now)
-            desk.add(hour)
-        hour.grant(f"{stream}|{key}", now=desk.now)
+        minute = desk.find(SendingCap, SendingCap.stream_of(desk.now))
+        if minute is None:
+            minute = SendingCap.begin(desk.now)
+            desk.add(minute)
+        minute.grant(f"{stream}|{key}", now=desk.now)
         outbox.attempt(key, now=desk.now, read_until=desk.read_until)
         effect = outbox.effects[key]
         request, customer = effect.request, outbox.customer_id

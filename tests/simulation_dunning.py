@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from ledger.agenda import Agenda, Tools
+from ledger.clock import FixedClock
 from ledger.effects.performing import Receipt, Task
 from ledger.log.log import prepare
 from tests.facts import Json, charge, customer, event, invoice, subscription
@@ -137,6 +138,14 @@ class Deadly:
         return Receipt(key)
 
 
+class Ticking(FixedClock):
+    """A clock that goes on a little whenever it is looked at."""
+
+    def now(self) -> datetime:
+        self.at += timedelta(milliseconds=100)
+        return self.at
+
+
 @dataclass
 class World:
     """A run: what was heard, done and killed."""
@@ -158,6 +167,7 @@ def live(reactor: Reactor, seed: int, count: int, *, days: int = 35, deaths: flo
         reactor.performers[kind] = deadly
     reactor.switch_on(per_hour=1_000_000, per_person=100)
     world = World(reactor, deadly)
+    reactor.clock = reactor.ledger.clock = Ticking(START)
     coming = sorted(
         (one for story in stories(seed, count) for one in story.deliveries), key=lambda one: one.at
     )

@@ -13,6 +13,9 @@ from ledger.orders import case_of, resume_case, send_step_now
 from ledger.policies import POLICIES
 from ledger.policies.dunning.campaign import shipped
 from ledger.policies.runner import PolicyRunner
+from ledger.projections import Reactions
+from ledger.projections.rebuild import Rebuild
+from ledger.settings import Settings
 from tests.facts import event, invoice, project, record, subscription
 from tests.reactions import (
     SITE,
@@ -443,6 +446,25 @@ def test_the_networks_limit_on_retries_is_never_exceeded(reactor: Reactor) -> No
     assert "pay_invoice" in reactor.stripe.whats
 
 
+def test_what_contradicts_the_answers_about_stripe_is_told_once(reactor: Reactor) -> None:
+    reactor.switch_on()  # Stripe is said to retry for 14 days and to leave it past due
+    late = invoice(status="open", number="WD-0042", attempted=True, attempt_count=2,
+                   next_payment_attempt=reactor.at(days=20))  # fmt: skip
+    reactor.told(*failed(reactor.at()))
+    for hour in (1, 2):
+        reactor.told(event("invoice.updated", late, at=reactor.at(hours=hour)))
+    gone = subscription(status="canceled", cancellation_details={"reason": "payment_failed"})
+    last = invoice(status="open", attempted=True, attempt_count=4)
+    reactor.told(event("invoice.updated", last, at=reactor.at(hours=3)),
+                 event("customer.subscription.deleted", gone, at=reactor.at(hours=3)))  # fmt: skip
+    reactor.work()
+
+    told = [task.request.params for task in reactor.alerts.tasks]
+    found = {(one["setting"], one["said"], one["seen"]) for one in told if "setting" in one}
+    assert found == {("retry_window_days", 14, 20), ("final_action", "past_due", "cancel")}
+    assert sum("setting" in one for one in told) == len(found)
+
+
 # --- what people do -------------------------------------------------------------------------------
 
 
@@ -522,3 +544,16 @@ def test_the_shipped_campaign_is_the_articles() -> None:
     ]  # fmt: skip
     assert (campaign.inactive_after_days, campaign.alert_after_failures) == (30, 3)
     assert campaign.final_action == "none"
+
+
+def test_rebuilt_cases_effects_and_agenda_are_the_live_ones(
+    reactor: Reactor, settings: Settings
+) -> None:
+    reactor.switch_on()
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(days=4)
+    last = reactor.rows("SELECT max(position) AS last FROM events")
+
+    done = Rebuild(settings, reactor.ledger, Reactions, workers=0).run(swap=False)
+    assert done.differences == []
+    assert reactor.rows("SELECT max(position) AS last FROM events") == last  # nothing was decided

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 from zoneinfo import available_timezones
 
@@ -271,17 +271,20 @@ class Sending(Decision):
 
 
 class SendingCap(Decision):
-    """What went out in one hour, of all kinds and to whomever: a stream per hour."""
+    """What went out in one minute, of all kinds and to whomever: a stream per minute.
+
+    A stream's version tells how much that was, so that an hour is summed without reading it.
+    """
 
     TOPIC = "SendingCap"
 
     class Event(DecisionEvent):
-        """Something about an hour's messages was decided."""
+        """Something about a minute's effects was decided."""
 
         TOPIC = "SendingCap.Event"
 
     class Opened(DecisionOpened, Event):
-        """The first effect of an hour is about to go out."""
+        """The first effect of a minute is about to go out."""
 
         TOPIC = "SendingCap.Opened"
 
@@ -292,20 +295,24 @@ class SendingCap(Decision):
         effect: str
 
         def apply(self, aggregate: Any) -> None:
-            """Count it."""
-            aggregate.granted.append(self.timestamp)
+            """Nothing follows from it but the version."""
 
     def __init__(self) -> None:
-        self.granted: list[datetime] = []
+        """Begin with nothing."""
 
     @staticmethod
     def stream_of(instant: datetime) -> str:
-        """Return the stream of the hour (UTC) that an instant is in."""
-        return f"sending_cap:{instant:%Y-%m-%dT%H}"
+        """Return the stream of the minute (UTC) that an instant is in."""
+        return f"sending_cap:{instant:%Y-%m-%dT%H:%M}"
+
+    @classmethod
+    def of_the_hour_before(cls, instant: datetime) -> list[str]:
+        """Return the streams of the sixty minutes up to an instant, its own included."""
+        return [cls.stream_of(instant - timedelta(minutes=minute)) for minute in range(60)]
 
     @classmethod
     def begin(cls, now: datetime) -> SendingCap:
-        """Return the hour's aggregate as it begins."""
+        """Return the minute's aggregate as it begins."""
         made: SendingCap = cls._create(cls.Opened, id=cls.stream_of(now), timestamp=now)
         return made
 

@@ -14,7 +14,7 @@ from ledger.aggregates.dunning_case import CaseFailure, CaseTerms, DunningCase
 from ledger.clock import utc
 from ledger.log import RecordedEvent
 from ledger.policies.desk import Desk, language_of
-from ledger.policies.dunning import steering, steps
+from ledger.policies.dunning import contradictions, steering, steps
 from ledger.policies.dunning.campaign import (
     DunningCampaign,
     declines,
@@ -81,13 +81,13 @@ class Dunning(Policy):
 
     def follow(self, desk: Desk, case: DunningCase) -> None:
         """Bring a case up to what is known now: closed, or its failure and steps as they are."""
-        if self._close_if_over(desk, case):
-            return
-        standing = standing_for(desk, case)
+        standing, campaign = standing_for(desk, case), campaign_of(desk, case)
         failure = failure_of(standing, case.terms.invoice)
         if failure is not None:
             case.note(failure, now=desk.now, read_until=desk.read_until)
-        campaign = campaign_of(desk, case)
+        contradictions.tell(desk, case, campaign, standing)
+        if self._close_if_over(desk, case):
+            return
         if not case.rests:
             steps.schedule(desk, case, campaign)
         steering.steer(desk, case, campaign, standing)
