@@ -70,15 +70,22 @@ class SmtpServer:
             )
         else:
             session = smtplib.SMTP(self.host, self.port, timeout=TIMEOUT_SECONDS)
-            session.ehlo()
+        try:
+            self._secure(session, context)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _secure(self, session: smtplib.SMTP, context: ssl.SSLContext) -> None:
+        session.ehlo()
+        if not self.is_implicit_tls:
             if session.has_extn("starttls"):
                 session.starttls(context=context)
             elif self.host not in _LOOPBACK:
-                session.close()
                 raise EffectFailed("the mail server offers no TLS")
         if self.user is not None:
             session.login(self.user, self.password or "")
-        return session
 
 
 class Mailer:
