@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,11 @@ _COUNTS = {
     " WHERE topic = 'Account.StripeEventNoted' AND data -> '_ledger' ? 'set_aside'",
     "projection_faults": "SELECT count(*) FROM projection_faults",
     "provisional_seconds": "SELECT count(*) FROM facts WHERE mark = 'assumed'",
+    "dunning_cases_open": "SELECT count(*) FROM dunning_cases WHERE outcome IS NULL",
+    "dunning_cases_waiting": "SELECT count(*) FROM dunning_cases WHERE status = 'waiting'",
+    "effects_given_up": "SELECT count(*) FROM effects WHERE state = 'dead'",
+    "effects_overdue": "SELECT count(*) FROM effects WHERE due_at < clock_timestamp()"
+    " - interval '10 minutes'",
     "erased_subjects": "SELECT count(*) FROM subject_keys WHERE wrapped_key IS NULL",
 }
 
@@ -41,6 +47,9 @@ def status(ledger: Ledger, connection: Connection) -> dict[str, Any]:
     last = _scalar(connection, "SELECT coalesce(max(position), 0) FROM events")
     bookmarks: dict[str, int] = dict(
         connection.execute("SELECT projection, position FROM bookmarks").fetchall()
+    )
+    policies: dict[str, int] = dict(
+        connection.execute("SELECT policy, position FROM policy_bookmarks").fetchall()
     )
     sealed = _scalar(connection, "SELECT coalesce(max(last_position), 0) FROM seals")
     behind = min(bookmarks.values(), default=0)
@@ -61,6 +70,10 @@ def status(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         "projections": {
             name: {"position": position, "lag_events": last - position}
             for name, position in bookmarks.items()
+        },
+        "policies": {
+            name: {"position": position, "lag_events": last - position}
+            for name, position in policies.items()
         },
         "lag_events": last - behind,
         "lag_seconds": round(float(waiting[0]), 3) if waiting else 0.0,
@@ -137,6 +150,7 @@ def warnings(settings: Settings, ledger: Ledger, connection: Connection) -> list
             f"For {counts['provisional_seconds']} seconds the last state is assumed, not proven; "
             "`/v1` marks what depends on it as provisional.",
         )
+    found += _of_reactions(counts)
     unsealed = connection.execute(
         "SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM events"
         " WHERE position = %s",
@@ -147,6 +161,29 @@ def warnings(settings: Settings, ledger: Ledger, connection: Connection) -> list
     if state["lag_events"] and state["lag_seconds"] > SEALED_BEHIND_MAX_SECONDS:
         warn("views_late", f"Views lag {state['lag_events']} events: is a worker running?")
     return found
+
+
+def _of_reactions(counts: Mapping[str, int]) -> Iterator[Concern]:
+    """Yield what of the reactions waits for somebody."""
+    if counts["effects_given_up"]:
+        yield Concern(
+            "effects_given_up",
+            f"{counts['effects_given_up']} mails, actions or alerts were given up: `ledger effects"
+            " list --state dead` says why, `retry` and `drop` end it.",
+        )
+    if counts["effects_overdue"]:
+        yield Concern(
+            "effects_overdue",
+            f"{counts['effects_overdue']} effects should have gone out ten minutes ago: `ledger"
+            " effects status` says what keeps them.",
+        )
+    if counts["dunning_cases_waiting"]:
+        yield Concern(
+            "dunning_cases_waiting",
+            f"{counts['dunning_cases_waiting']} failed payments were heard of too late to be"
+            " answered without somebody looking: `/v1/dunning/cases?status=waiting`, then resume"
+            " or stop each.",
+        )
 
 
 def _scalar(connection: Connection, query: str) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ledger.aggregates import AGGREGATES, StripeFact
+from ledger.aggregates import AGGREGATES, DECISIONS, StripeFact
+from ledger.aggregates.decision import DecisionEvent
+from ledger.policies import POLICIES
 from ledger.projections.crm.facts import NOT_PROJECTED
 from ledger.projections.crm.sentences import SENTENCES
 
@@ -19,7 +21,15 @@ To find what happens on a Stripe type, search the code for it: `invoice.payment_
 Types that are not listed are recorded as `Account.StripeEventNoted`.
 
 *States*: the event's object is settled into the CRM views. *Timeline*: the event is a line of a
-customer's story, with a sentence of its own or the general one of its class.
+customer's story, with a sentence of its own or the general one of its class. *dunning*,
+*retention*, *lifecycle*: the policy of that name answers it.
+"""
+DECIDED = """
+# Decisions
+
+What we decided, in streams of our own, versioned densely: `dunning:in_…`, `retention:sub_…:1`,
+`outbox:cus_…` (what a customer is told and what is done for them), `team:cus_…` (what the team is
+told about them), `sending`, `campaigns`. The read model `reactions` reads them.
 """
 
 
@@ -31,6 +41,7 @@ def readers(fact: type[StripeFact]) -> str:
     if fact.TOPIC not in NOT_PROJECTED and (fact.owner != "account"):
         own = fact.stripe_type in SENTENCES
         found.append("timeline (own sentence)" if own else "timeline")
+    found += [policy.name for policy in POLICIES if fact.TOPIC in policy.reads]
     return ", ".join(found) or "nobody: `ledger doctor` counts them"
 
 
@@ -48,6 +59,17 @@ def page() -> str:
                 stripe_type = f"`{fact.stripe_type}`" if fact.stripe_type else "–"
                 cells = (stripe_type, f"`{fact.TOPIC}`", fact.owner, readers(fact), says)
                 parts.append(f"| {' | '.join(cells)} |\n")
+    parts.append(DECIDED)
+    for decision in DECISIONS:
+        parts.append(
+            f"\n## {decision.__name__}\n\n{(decision.__doc__ or '').partition(chr(10))[0]}\n\n"
+        )
+        parts.append("| event | what it says |\n|-|-|\n")
+        for event in vars(decision).values():
+            if not (isinstance(event, type) and issubclass(event, DecisionEvent)):
+                continue
+            if event.TOPIC.startswith(f"{decision.__name__}.") and event.__name__ != "Event":
+                parts.append(f"| `{event.TOPIC}` | {event.__doc__} |\n")
     return "".join(parts)
 
 

@@ -58,7 +58,7 @@ def dunning() -> Decision:
     case.schedule("mail_1", NOW, "quiet_hours", now=NOW)
     case.schedule("mail_2", LATER, None, now=NOW)
     case.take("mail_1", "requested", "dunning:in_1:mail_1", now=NOW, read_until=8, actor="eka")
-    case.skip("mail_2", "missed", now=NOW, read_until=8, actor="eka")
+    case.skip("mail_2", "by_hand", now=NOW, read_until=8, actor="eka", reason="agreed")
     case.pause("call", actor="eka", now=NOW)
     case.revoke(now=NOW)
     case.mark_inactive(now=NOW)
@@ -84,7 +84,7 @@ def retention() -> Decision:
     offer.decline("customer", now=NOW)
     offer.accept("customer", now=NOW)
     offer.end(now=NOW, read_until=9)
-    offer.close("lost", now=NOW, read_until=9, reason="x", actor="eka")
+    offer.close("lost", now=NOW, read_until=9)
     return offer
 
 

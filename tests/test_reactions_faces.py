@@ -490,7 +490,7 @@ def test_twilio_tells_of_a_number_that_cannot_be_reached_if_it_signs(
     signature = base64.b64encode(hmac.new(b"token", told.encode(), sha1).digest()).decode()
 
     assert client.post(path, data=form).status_code == 403
-    bad = client.post(path, data=form, headers={"X-Twilio-Signature": "x" + signature[1:]})
+    bad = client.post(path, data=form, headers={"X-Twilio-Signature": signature[::-1]})
     assert bad.status_code == 403
     good = client.post(path, data=form, headers={"X-Twilio-Signature": signature})
     assert good.status_code == 204

@@ -96,8 +96,10 @@ class DunningCase(Stepped):
         """Somebody lets a case rest."""
 
         TOPIC = "DunningCase.Paused"
-        reason: str
+        PERSONAL = frozenset({"reason"})
+        customer_id: str
         actor: str
+        reason: str | None = None
 
         def apply(self, aggregate: Any) -> None:
             """Remember it."""
@@ -107,8 +109,10 @@ class DunningCase(Stepped):
         """Somebody lets a case go on that rested, or that waited because its fact was old."""
 
         TOPIC = "DunningCase.Resumed"
-        reason: str
+        PERSONAL = frozenset({"reason"})
+        customer_id: str
         actor: str
+        reason: str | None = None
 
         def apply(self, aggregate: Any) -> None:
             """Remember it; what waited for a person begins with them."""
@@ -138,10 +142,12 @@ class DunningCase(Stepped):
         """The case is over: paid, void, uncollectible, deleted, canceled, gone, or stopped."""
 
         TOPIC = "DunningCase.Closed"
+        PERSONAL = frozenset({"reason"})
+        customer_id: str
         outcome: str
-        reason: str | None
         actor: str | None
         read_until: int
+        reason: str | None = None
 
         def apply(self, aggregate: Any) -> None:
             """Remember it; what was not done is not due any more."""
@@ -151,8 +157,7 @@ class DunningCase(Stepped):
     def __init__(
         self, customer_id: str, terms: CaseTerms, failure: CaseFailure, read_until: int
     ) -> None:
-        super().__init__()
-        self.customer_id = customer_id
+        super().__init__(customer_id)
         self.terms = terms
         self.failure = failure
         self.opened_until = read_until
@@ -199,14 +204,26 @@ class DunningCase(Stepped):
         """Let the case rest."""
         self.require_open()
         if not self.is_paused:
-            self.trigger_event(self.Paused, reason=reason, actor=actor, timestamp=now)
+            self.trigger_event(
+                self.Paused,
+                customer_id=self.customer_id,
+                reason=reason,
+                actor=actor,
+                timestamp=now,
+            )
 
     def resume(self, reason: str, *, actor: str, now: datetime) -> None:
         """Let the case go on."""
         self.require_open()
         if not self.rests:
             raise DecisionRefused(f"{self.id} does not rest.")
-        self.trigger_event(self.Resumed, reason=reason, actor=actor, timestamp=now)
+        self.trigger_event(
+            self.Resumed,
+            customer_id=self.customer_id,
+            reason=reason,
+            actor=actor,
+            timestamp=now,
+        )
 
     def revoke(self, *, now: datetime) -> None:
         """Let access end."""
@@ -231,6 +248,7 @@ class DunningCase(Stepped):
         self.require_open()
         self.trigger_event(
             self.Closed,
+            customer_id=self.customer_id,
             outcome=outcome,
             reason=reason,
             actor=actor,

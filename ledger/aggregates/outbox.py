@@ -123,14 +123,16 @@ class Outbox(Decision):
         """Somebody gave an effect up."""
 
         TOPIC = "Outbox.Dropped"
+        PERSONAL = frozenset({"reason"})
+        customer_id: str | None
         key: str
-        reason: str
         actor: str
+        reason: str | None = None
 
         def apply(self, aggregate: Any) -> None:
             """Remember it."""
             effect = aggregate.effects[self.key]
-            effect.state, effect.due_at, effect.because = "dropped", None, self.reason
+            effect.state, effect.due_at, effect.because = "dropped", None, "by_hand"
 
     class Retried(Event):
         """Somebody lets an effect be tried again that was given up."""
@@ -296,7 +298,14 @@ class Outbox(Decision):
     def drop(self, key: str, reason: str, *, actor: str, now: datetime) -> None:
         """Give an effect up; raise DecisionRefused if it is done or never was to be."""
         self._require(key, OPEN_STATES | {"dead"}, "dropped")
-        self.trigger_event(self.Dropped, key=key, reason=reason, actor=actor, timestamp=now)
+        self.trigger_event(
+            self.Dropped,
+            customer_id=self.customer_id,
+            key=key,
+            reason=reason,
+            actor=actor,
+            timestamp=now,
+        )
 
     def retry(self, key: str, *, actor: str, now: datetime) -> None:
         """Let an effect be tried again; raise DecisionRefused if it was not given up."""

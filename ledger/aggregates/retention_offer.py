@@ -164,8 +164,6 @@ class RetentionOffer(Stepped):
 
         TOPIC = "RetentionOffer.Closed"
         outcome: str
-        reason: str | None
-        actor: str | None
         read_until: int
 
         def apply(self, aggregate: Any) -> None:
@@ -176,8 +174,7 @@ class RetentionOffer(Stepped):
     def __init__(
         self, customer_id: str, terms: RetentionTerms, read_until: int, comment: str | None = None
     ) -> None:
-        super().__init__()
-        self.customer_id = customer_id
+        super().__init__(customer_id)
         self.terms = terms
         self.comment = comment
         self.reason = terms.reason
@@ -267,25 +264,10 @@ class RetentionOffer(Stepped):
         if self.ended_at is None:
             self.trigger_event(self.Ended, read_until=read_until, timestamp=now)
 
-    def close(
-        self,
-        outcome: str,
-        *,
-        now: datetime,
-        read_until: int,
-        reason: str | None = None,
-        actor: str | None = None,
-    ) -> None:
+    def close(self, outcome: str, *, now: datetime, read_until: int) -> None:
         """Judge it."""
         self.require_open()
-        self.trigger_event(
-            self.Closed,
-            outcome=outcome,
-            reason=reason,
-            actor=actor,
-            read_until=read_until,
-            timestamp=now,
-        )
+        self.trigger_event(self.Closed, outcome=outcome, read_until=read_until, timestamp=now)
 
 
 class OfferBudget(Decision):

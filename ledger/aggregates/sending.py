@@ -132,8 +132,9 @@ class Sending(Decision):
         """Nothing goes out any more, whatever is switched on."""
 
         TOPIC = "Sending.Stopped"
-        reason: str
+        PERSONAL = frozenset({"reason"})
         actor: str
+        reason: str | None = None
 
         def apply(self, aggregate: Any) -> None:
             """Remember it."""
@@ -166,12 +167,13 @@ class Sending(Decision):
         """In whose name messages go out was set: name, logo, addresses, language, zone."""
 
         TOPIC = "Sending.BrandSet"
-        brand: dict[str, Any]
+        PERSONAL = frozenset({"brand"})
         actor: str
+        brand: dict[str, Any] | None = None
 
         def apply(self, aggregate: Any) -> None:
             """Remember it."""
-            aggregate.brand = self.brand
+            aggregate.brand = self.brand or {}
 
     def __init__(self) -> None:
         self.kinds: set[str] = set()

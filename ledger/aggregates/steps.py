@@ -48,13 +48,16 @@ class Taken(DecisionEvent):
 
 
 class Skipped(DecisionEvent):
-    """A step was left out."""
+    """A step was left out; `reason` is what a person said of it."""
 
     TOPIC = "Steps.Skipped"
+    PERSONAL = frozenset({"reason"})
+    customer_id: str
     step: str
     because: str
     read_until: int
     actor: str | None
+    reason: str | None = None
 
     def apply(self, aggregate: Any) -> None:
         """Remember it."""
@@ -69,7 +72,8 @@ class Stepped(Decision):
     StepTaken: ClassVar[type[Taken]]
     StepSkipped: ClassVar[type[Skipped]]
 
-    def __init__(self) -> None:
+    def __init__(self, customer_id: str) -> None:
+        self.customer_id = customer_id
         self.steps: dict[str, Step] = {}
         self.outcome: str | None = None
         self.closed_at: datetime | None = None
@@ -134,17 +138,26 @@ class Stepped(Decision):
         )
 
     def skip(
-        self, step: str, because: str, *, now: datetime, read_until: int, actor: str | None = None
+        self,
+        step: str,
+        because: str,
+        *,
+        now: datetime,
+        read_until: int,
+        actor: str | None = None,
+        reason: str | None = None,
     ) -> None:
         """Leave a step out; raise DecisionRefused if it is not pending."""
         if self.pending(step) is None:
             raise DecisionRefused(f"There is no step {step!r} to be left out in {self.id}.")
         self.trigger_event(
             self.StepSkipped,
+            customer_id=self.customer_id,
             step=step,
             because=because,
             read_until=read_until,
             actor=actor,
+            reason=reason,
             timestamp=now,
         )
 
