@@ -13,8 +13,9 @@ import psycopg
 
 from ledger import tokens
 from ledger.agenda import Agenda
+from ledger.aggregates.sending import KINDS
 from ledger.application import Ledger, keep_mode
-from ledger.bootstrap import Installation, installation, tools_of
+from ledger.bootstrap import Installation, installation, site_of, tools_of
 from ledger.bootstrap import migrate as bring_up_to_date
 from ledger.cli.context import Context, json_option, say_json
 from ledger.cli.demo import demo_token
@@ -22,6 +23,7 @@ from ledger.database import Database, open_database
 from ledger.demo import NAME as DEMO
 from ledger.errors import LedgerError, SettingsInvalid
 from ledger.policies import POLICIES
+from ledger.policies.desk import log_desk
 from ledger.policies.runner import PolicyRunner
 from ledger.privacy.master import is_confirmed_saved, key_file
 from ledger.processes import WATCH_SECONDS, Supervisor, Termination, end_with_supervisor
@@ -141,6 +143,7 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
         "database": "embedded PostgreSQL" if opened.database.is_embedded else "PostgreSQL",
         "webhook": f"{ledger.settings.public_url or url}/webhooks/stripe",
         "api": f"{url}/v1/status",
+        "sends": _sends(opened),
     }
     if as_json:
         say_json({**told, "warnings": warnings})
@@ -148,9 +151,24 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
     click.echo(f"Ledger `{told['ledger']}` ({told['mode']} mode) on {told['database']}")
     click.echo(f"  webhook   {told['webhook']}")
     click.echo(f"  API       {told['api']}")
-    click.echo(f"  It records {told['mode']} events and shows them; it sends nothing to anybody.")
+    click.echo(f"  It records {told['mode']} events and shows them. {told['sends']}")
     for warning in warnings:
         click.echo(f"  ! {warning}")
+
+
+def _sends(opened: Installation) -> str:
+    """Say what may go out from here."""
+    ledger = opened.ledger(DEFAULT_LEDGER)
+    site = site_of(opened.settings, ledger)
+    with ledger.pool.connection() as connection:
+        desk, _ = log_desk(connection, ledger.keys, site, ledger.clock.now())
+        sending = desk.sending
+    kinds = [
+        kind for kind in KINDS if sending.obstacle(kind, site.installation, site.public_url) is None
+    ]
+    if not kinds:
+        return "It sends nothing to anybody (`ledger effects status`)."
+    return f"It sends {', '.join(kinds)} (`ledger effects stop` ends that)."
 
 
 def _greet_demo(opened: Installation, url: str, *, as_json: bool) -> None:
