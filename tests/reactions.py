@@ -64,11 +64,14 @@ class Mailbox:
 
 @contextmanager
 def mail_server(
-    context: ssl.SSLContext | None = None, login: tuple[str, str] | None = None
+    context: ssl.SSLContext | None = None,
+    login: tuple[str, str] | None = None,
+    box: Mailbox | None = None,
 ) -> Iterator[Mailbox]:
     with socket.socket() as probe:  # the library looks for itself at the port it was told
         probe.bind(("127.0.0.1", 0))
-        mailbox = Mailbox(port=probe.getsockname()[1])
+        mailbox = box or Mailbox()
+        mailbox.port = probe.getsockname()[1]
     controller = Controller(
         mailbox,
         hostname="127.0.0.1",

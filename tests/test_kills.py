@@ -73,14 +73,14 @@ def is_alive(pid: int) -> bool:
 class Server:
     """A real `ledger serve` on a home of its own."""
 
-    def __init__(self, home: Path, *, as_init: bool = False) -> None:
+    def __init__(self, home: Path, *, as_init: bool = False, **environ: str) -> None:
         self.home = home
         with closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.environ = {
             "LEDGER_HOME": str(home), "LEDGER_BOOTSTRAP_TOKEN": TOKEN,
-            "STRIPE_WEBHOOK_SECRET": SECRET, "PATH": os.environ["PATH"],
+            "STRIPE_WEBHOOK_SECRET": SECRET, "PATH": os.environ["PATH"], **environ,
         }  # fmt: skip
         self._prefix = [sys.executable, "-c", ADOPTING] if as_init else []
         self._process: subprocess.Popen[bytes] | None = None
@@ -221,8 +221,8 @@ KILLS: dict[str, Callable[[Server, Random], None]] = {
 
 
 @contextmanager
-def serving(home: Path, *, as_init: bool = False) -> Iterator[Server]:
-    server = Server(home, as_init=as_init)
+def serving(home: Path, *, as_init: bool = False, **environ: str) -> Iterator[Server]:
+    server = Server(home, as_init=as_init, **environ)
     try:
         server.start()
         yield server
