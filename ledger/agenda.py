@@ -92,6 +92,11 @@ class Agenda:
         self._ledger = ledger
         self._tools = tools
 
+    @property
+    def site(self) -> Site:
+        """The installation that works here."""
+        return self._tools.site
+
     def work(self, goes_on: Callable[[], bool] = lambda: True) -> Done:
         """Do everything that is due now, in the order in which it fell due."""
         done = Done()

@@ -14,6 +14,7 @@ from ledger.completeness import keep_complete
 from ledger.errors import LedgerError
 from ledger.log.seals import seal
 from ledger.observation import keep_balance, keep_cards, keep_observed
+from ledger.suppression import read_mailbox
 
 Jobs = BackgroundScheduler
 
@@ -64,6 +65,7 @@ JOBS: tuple[Job, ...] = (
     Job("fetch terms and lines that no event tells", 60, lambda at: keep_observed(at.ledger)),
     Job("fetch what Stripe kept of payments", 600, lambda at: keep_balance(at.ledger)),
     Job("ask which cards expire soon", 3_600, lambda at: keep_cards(at.ledger)),
+    Job("read the mailbox of bounces", 300, lambda at: read_mailbox(at.ledger, at.agenda.site)),
     Job("forget old answers", 3_600, lambda at: forget_answers(at.ledger)),
 )
 

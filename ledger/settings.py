@@ -33,6 +33,7 @@ class Settings:
     smtp_url: str | None = field(default=None, repr=False)
     sms_url: str | None = field(default=None, repr=False)
     alert_urls: tuple[str, ...] = field(default=(), repr=False)
+    bounces_url: str | None = field(default=None, repr=False)
     installation: str | None = None
 
     @classmethod
@@ -60,6 +61,7 @@ class Settings:
             smtp_url=text("LEDGER_SMTP_URL"),
             sms_url=text("LEDGER_SMS_URL"),
             alert_urls=tuple(environ.get("LEDGER_ALERT_URLS", "").split()),
+            bounces_url=text("LEDGER_BOUNCES_URL"),
             installation=_installation(text("LEDGER_INSTALLATION")),
         )
 
@@ -78,6 +80,7 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_SMTP_URL": "`smtps://user:password@host:465`, or `smtp://…:587` upgraded to TLS",
     "LEDGER_SMS_URL": "`twilio://SID:TOKEN@+15550006666`",
     "LEDGER_ALERT_URLS": "where the team is told of things: addresses of Apprise, by blanks",
+    "LEDGER_BOUNCES_URL": "`imaps://user:password@host/INBOX`: the mailbox where bounces arrive",
     "LEDGER_INSTALLATION": "the name of this installation; unset: made once in LEDGER_HOME",
     "STRIPE_API_BASE": "another address for Stripe's API; for tests with a Stripe of your own",
 }

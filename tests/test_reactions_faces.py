@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hmac
 import re
+import socketserver
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha1
 from typing import Any
@@ -18,9 +21,11 @@ from ledger import tokens
 from ledger.application import Ledger
 from ledger.bootstrap import Installation, site_of
 from ledger.effects.bounces import bounces_in, bounces_in_mail
+from ledger.errors import SettingsInvalid
 from ledger.links import Link, LinkExpired, LinkInvalid, Links
 from ledger.policies.desk import Site
 from ledger.settings import Settings
+from ledger.suppression import read_mailbox
 from tests.conftest import new_ledger
 from tests.facts import Json, customer, event
 from tests.reactions import START, Reactor, andi, failed, paid, seconds
@@ -467,6 +472,70 @@ def test_a_bounce_is_read_from_a_mail() -> None:
     )  # fmt: skip
     assert bounces_in_mail(DSN.replace(b"5.1.1", b"4.2.2")) == []
     assert bounces_in_mail(b"Subject: hello\n\nno report") == []
+
+
+class Imap(socketserver.StreamRequestHandler):
+    """A mailbox with one bounce in it, as far as it is asked for."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"* OK ready\r\n")
+        box = self.server.box  # type: ignore[attr-defined]
+        for line in self.rfile:
+            tag, _, command = line.decode().strip().partition(" ")
+            word = command.upper()
+            if word.startswith("LOGIN") and "wrong" in command:
+                self.wfile.write(f"{tag} NO login\r\n".encode())
+                continue
+            if word == "CAPABILITY":
+                self.wfile.write(b"* CAPABILITY IMAP4rev1\r\n")
+            elif word.startswith("SELECT"):
+                self.wfile.write(b"* 1 EXISTS\r\n")
+            elif word.startswith("UID SEARCH"):
+                self.wfile.write(b"* SEARCH" + (b"" if box["seen"] else b" 7") + b"\r\n")
+            elif word.startswith("UID FETCH"):
+                head = f"* 1 FETCH (UID 7 BODY[] {{{len(DSN)}}}\r\n".encode()
+                self.wfile.write(head + DSN + b")\r\n")
+            elif word.startswith("UID STORE"):
+                box["seen"] = True
+            self.wfile.write(f"{tag} OK done\r\n".encode())
+            if word.startswith("LOGOUT"):
+                return
+
+
+@pytest.fixture
+def imap() -> Iterator[tuple[int, Json]]:
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Imap)
+    server.daemon_threads = True
+    box: Json = {"seen": False}
+    server.box = box  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server.server_address[1], box
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_mailbox_of_bounces_is_read_once(
+    reactor: Reactor, ledger: Ledger, imap: tuple[int, Json]
+) -> None:
+    port, box = imap
+    ledger.settings = replace(ledger.settings, bounces_url=f"imap://me:x@127.0.0.1:{port}/INBOX")
+
+    assert read_mailbox(ledger, reactor.site) == 1
+    assert (read_mailbox(ledger, reactor.site), box["seen"]) == (0, True)
+    assert reactor.topics("outbox:cus_andi").count("AddressFailed") == 1
+
+
+def test_a_mailbox_that_cannot_be_opened_holds_up_nothing(
+    reactor: Reactor, ledger: Ledger, imap: tuple[int, Json]
+) -> None:
+    for url in (f"imap://me:wrong@127.0.0.1:{imap[0]}/INBOX", "imap://me:x@127.0.0.1:1/INBOX"):
+        ledger.settings = replace(ledger.settings, bounces_url=url)
+        assert read_mailbox(ledger, reactor.site) == 0
+    ledger.settings = replace(ledger.settings, bounces_url="imap://me:x@mail.example.test/INBOX")
+    with pytest.raises(SettingsInvalid, match="imaps://"):
+        read_mailbox(ledger, reactor.site)
 
 
 def test_twilio_tells_of_a_number_that_cannot_be_reached_if_it_signs(

@@ -30,6 +30,7 @@ _OPTIONS = (
     click.option("--api-key", help=f"A restricted key of Stripe's API; {_UNSEEN}"),
     click.option("--smtp-url", help=f"smtps://user:password@host:465; {_UNSEEN}"),
     click.option("--sms-url", help=f"twilio://SID:TOKEN@+15550006666; {_UNSEEN}"),
+    click.option("--bounces-url", help=f"imaps://user:password@host/INBOX; {_UNSEEN}"),
     click.option("--alert-urls", help=f"Addresses of Apprise, by blanks; {_UNSEEN}"),
 )
 
