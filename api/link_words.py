@@ -16,6 +16,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "unavailable_text": "We cannot reach our payment provider right now. Nothing was changed.",
         "too_late": "This cannot be done any more",
         "too_late_text": "Things have changed since we wrote. Reply to our mail if we can help.",
+        "by_hand": "Please write to us",
+        "by_hand_text": "Your subscription cannot be canceled on this page right now. Reply to our"
+        " mail or write to us, and we do it for you.",
         "nothing_to_pay": "There is nothing to pay",
         "nothing_to_pay_text": "This invoice is settled. Thank you!",
         "offer": "Would you like to stay?",
@@ -69,6 +72,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "too_late": "Ini sudah tidak bisa dilakukan",
         "too_late_text": "Keadaannya sudah berubah sejak kami menulis. Balas email kami kalau perlu"
         " bantuan.",
+        "by_hand": "Silakan hubungi kami",
+        "by_hand_text": "Langganan belum bisa dihentikan lewat halaman ini. Balas email kami atau"
+        " tulis ke kami, biar kami yang menghentikannya.",
         "nothing_to_pay": "Tidak ada yang perlu dibayar",
         "nothing_to_pay_text": "Tagihan ini sudah beres. Terima kasih!",
         "offer": "Mau tetap bersama kami?",

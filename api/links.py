@@ -182,7 +182,14 @@ def _cancel(visit: Visit) -> Response:
             offer.show("page", now=desk.now)
         return offer
 
-    offer = visit.decide(order)
+    try:
+        offer = visit.decide(order)
+    except DecisionRefused:
+        with visit.ledger.pool.connection() as connection:
+            desk, _ = log_desk(connection, visit.ledger.keys, visit.site, visit.ledger.clock.now())
+            over = desk.standing(customer, subscription).has_ended
+        # The exit is not to be blocked by our switches: a person can do it.
+        return visit.page("too_late", 409) if over else visit.page("by_hand", 503)
     shown = offer is not None and offer.shown_at is not None and offer.accepted_at is None
     address = None
     if shown:

@@ -10,17 +10,19 @@ without any transaction.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+import psycopg
+
 from ledger.aggregates.outbox import Outbox
 from ledger.aggregates.sending import KINDS, SendingCap
-from ledger.decisions import Connection, Decisions
-from ledger.effects.performing import EffectFailed, EffectPointless, Performer, Task
+from ledger.decisions import Connection
+from ledger.effects.performing import AddressRefused, EffectFailed, EffectPointless, Performer, Task
 from ledger.errors import VersionConflict
-from ledger.log import Log
 from ledger.policies.desk import Desk, LogStore, Site, log_desk
 from ledger.policies.policy import Policy
 from ledger.stripe_objects.contacts import Contact
@@ -52,6 +54,11 @@ FROM unnest(%s::text[]) AS minute (stream), LATERAL (
     SELECT version FROM events AS e WHERE e.stream = minute.stream ORDER BY version DESC LIMIT 1
 ) AS last
 """
+# What customers ordered themselves does not wait for the next hour.
+_DUE_ORDER = _DUE_EFFECT.replace(
+    "AND e.kind = ANY (%(kinds)s)",
+    "AND e.kind = ANY (%(kinds)s) AND e.kind = 'stripe' AND e.purpose = 'confirmation'",
+)
 Row = tuple[datetime, str, str]
 BEFORE_ALL: Row = (datetime.min.replace(tzinfo=UTC), "", "")
 
@@ -61,6 +68,9 @@ class Directory(Protocol):
 
     def contact(self, connection: Connection, customer_id: str) -> Contact | None:
         """Return how to reach a customer; None if nothing of them can be read (any more)."""
+
+    def is_subscribed(self, connection: Connection, customer_id: str) -> bool:
+        """Return whether a customer has a subscription that goes on."""
 
     def product_of(self, connection: Connection, prices: Sequence[str]) -> str | None:
         """Return the name of what is sold at the first of these prices that has one."""
@@ -98,9 +108,9 @@ class Agenda:
         return self._tools.site
 
     def work(self, goes_on: Callable[[], bool] = lambda: True) -> Done:
-        """Do everything that is due now, in the order in which it fell due."""
+        """Do everything that is due now, in the order in which it fell due, while it may go on."""
         done = Done()
-        with self._ledger.database.connect(self._ledger.schema) as connection:
+        with self._ledger.pool.connection() as connection:
             done.steps = self._steps(connection, goes_on)
             self._effects(connection, goes_on, done)
         if done.steps or done.sent or done.failed:
@@ -111,39 +121,49 @@ class Agenda:
         taken = 0
         after = BEFORE_ALL
         while goes_on():
-            try:
-                with connection.transaction():
-                    row = self._next(connection, _DUE_STEP, after)
-                    if row is None:
-                        break
-                    after = row
-                    desk, store = self._desk(connection)
-                    policy = next(
-                        one for one in self._tools.policies if row[1].startswith(one.streams)
-                    )
-                    policy.take(desk, row[1], row[2])
-                    taken += bool(store.save())
-            except VersionConflict:
-                continue  # somebody decided about it this moment: it is looked at again next time
+            with self._one_row(), connection.transaction():
+                row = self._next(connection, _DUE_STEP, after)
+                if row is None:
+                    break
+                after = row
+                desk, store = self._desk(connection)
+                policy = next(one for one in self._tools.policies if row[1].startswith(one.streams))
+                policy.take(desk, row[1], row[2])
+                taken += bool(store.save())
         return taken
 
     def _effects(self, connection: Connection, goes_on: Callable[[], bool], done: Done) -> None:
         after = BEFORE_ALL
         while goes_on():
-            try:
+            task = None
+            with self._one_row():
                 with connection.transaction():
                     desk, store = self._desk(connection)
                     kinds = self._open_kinds(desk)
-                    row = self._next(connection, _DUE_EFFECT, after, kinds) if kinds else None
-                    if row is None or not self._may_send_more(connection, desk):
+                    is_full = not self._may_send_more(connection, desk)
+                    query = _DUE_ORDER if is_full else _DUE_EFFECT
+                    row = self._next(connection, query, after, kinds) if kinds else None
+                    if row is None:
                         break
                     after = row
-                    task = self._claim(connection, desk, row[1], row[2])
+                    claimed = self._claim(connection, desk, row[1], row[2])
                     store.save()
-            except VersionConflict:
-                continue
+                task = claimed  # only what is committed
             if task is not None:
                 self._perform(connection, task, done)
+
+    @contextmanager
+    def _one_row(self) -> Iterator[None]:
+        """Let one row that cannot be decided hold up no other; a database that is away ends all."""
+        try:
+            yield
+        except VersionConflict:
+            pass  # somebody decided about it this moment: it is looked at again next time
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001 — it is tried again with the next round
+            name = type(error).__name__
+            logger.error("something due in %s cannot be done: %s", self._ledger.name, name)
 
     def _next(
         self, connection: Connection, query: str, after: Row, kinds: Sequence[str] = ()
@@ -181,18 +201,21 @@ class Agenda:
         if because is not None:
             outbox.withdraw(key, because, now=desk.now, read_until=desk.read_until)
             return None
-        minute = desk.find(SendingCap, SendingCap.stream_of(desk.now))
-        if minute is None:
-            minute = SendingCap.begin(desk.now)
-            desk.add(minute)
-        minute.grant(f"{stream}|{key}", now=desk.now)
+        effect, customer = outbox.effects[key], outbox.customer_id
+        request, directory = effect.request, self._tools.directory
+        if "subscribed" in request.unless and directory.is_subscribed(connection, customer or ""):
+            outbox.withdraw(key, "subscribed", now=desk.now, read_until=desk.read_until)
+            return None
+        if effect.attempts == 0:  # what is tried again was counted
+            minute = desk.find(SendingCap, SendingCap.stream_of(desk.now))
+            if minute is None:
+                minute = SendingCap.begin(desk.now)
+                desk.add(minute)
+            minute.grant(f"{stream}|{key}", now=desk.now)
         outbox.attempt(key, now=desk.now, read_until=desk.read_until)
-        effect = outbox.effects[key]
-        request, customer = effect.request, outbox.customer_id
-        directory = self._tools.directory
         return Task(
             key,
-            effect.attempts,
+            effect.tries,
             request,
             outbox,
             directory.contact(connection, customer) if customer else None,
@@ -204,45 +227,77 @@ class Agenda:
     def _perform(self, connection: Connection, task: Task, done: Done) -> None:
         try:
             receipt = self._tools.performers[task.request.kind].perform(task)
+        except AddressRefused as error:
+            self._note(connection, task, _refused(task, error.address))
         except EffectPointless as error:
-            because = str(error)
-            self._note(connection, task, lambda outbox, now, until: outbox.withdraw(
-                task.key, because, now=now, read_until=until))  # fmt: skip
+            self._note(connection, task, _pointless(task, str(error)))
         except EffectFailed as error:
-            told, final = error.because, error.is_final
-            logger.warning("%s of %s: %s", task.key, self._ledger.name, told)
-            self._note(connection, task, lambda outbox, now, _: outbox.failed(
-                task.key, told, final=final, now=now))  # fmt: skip
+            logger.warning("%s of %s: %s", task.key, self._ledger.name, error.because)
+            self._note(connection, task, _failed(task, error.because, is_final=error.is_final))
             done.failed += 1
         except Exception as error:  # noqa: BLE001 — one effect must not hold up the others
-            name = type(error).__name__
-            logger.error("%s of %s: unexpected %s", task.key, self._ledger.name, name)
-            self._note(connection, task, lambda outbox, now, _: outbox.failed(
-                task.key, f"unexpected {name}", final=False, now=now))  # fmt: skip
+            told = f"unexpected {type(error).__name__}"
+            logger.error("%s of %s: %s", task.key, self._ledger.name, told)
+            self._note(connection, task, _failed(task, told, is_final=False))
             done.failed += 1
         else:
-            self._note(connection, task, lambda outbox, now, _: outbox.sent(
-                task.key, receipt.reference, receipt.answer, now=now))  # fmt: skip
+
+            def sent(desk: Desk, outbox: Outbox) -> None:
+                outbox.sent(task.key, receipt.reference, receipt.answer, now=desk.now)
+
+            self._note(connection, task, sent)
             done.sent += 1
 
     def _note(
-        self,
-        connection: Connection,
-        task: Task,
-        decide: Callable[[Outbox, datetime, int], None],
+        self, connection: Connection, task: Task, decide: Callable[[Desk, Outbox], None]
     ) -> None:
         """Note what came of an attempt; others may be writing to the same outbox."""
         for _ in range(OUTCOME_TRIES):
-            decisions = Decisions(connection, self._ledger.keys)
-            outbox = decisions.find(Outbox, task.outbox.id)
-            assert outbox is not None
-            decide(outbox, self._ledger.clock.now(), Log(connection).last_position())
             try:
-                decisions.save()
+                with connection.transaction():
+                    desk, store = self._desk(connection)
+                    outbox = desk.find(Outbox, task.outbox.id)
+                    assert outbox is not None
+                    decide(desk, outbox)
+                    store.save()
             except VersionConflict:
                 continue
             return
         logger.error("what came of %s could not be noted; it is tried again", task.key)
+
+
+def _pointless(task: Task, because: str) -> Callable[[Desk, Outbox], None]:
+    def note(desk: Desk, outbox: Outbox) -> None:
+        outbox.withdraw(
+            task.key, because, now=desk.now, read_until=desk.read_until, attempt=task.attempt
+        )
+
+    return note
+
+
+def _refused(task: Task, address: str) -> Callable[[Desk, Outbox], None]:
+    def note(desk: Desk, outbox: Outbox) -> None:
+        outbox.address_failed("mail", address, "refused", now=desk.now)
+        _pointless(task, "address_refused")(desk, outbox)
+
+    return note
+
+
+def _failed(task: Task, because: str, *, is_final: bool) -> Callable[[Desk, Outbox], None]:
+    """Note a failure; that something is given up at Stripe the team should know."""
+
+    def note(desk: Desk, outbox: Outbox) -> None:
+        outbox.failed(task.key, because, final=is_final, attempt=task.attempt, now=desk.now)
+        if outbox.effects[task.key].state == "dead" and task.request.kind == "stripe":
+            desk.alert(
+                outbox.customer_id,
+                f"{task.key}:dead",
+                "action_given_up",
+                {"action": task.request.what, "because": because,
+                 "subscription": task.request.params.get("subscription")},
+            )  # fmt: skip
+
+    return note
 
 
 def pointless(desk: Desk, outbox: Outbox, key: str) -> str | None:
@@ -257,6 +312,8 @@ def pointless(desk: Desk, outbox: Outbox, key: str) -> str | None:
         return "before_claim"  # another installation may have done it
     if request.expires_at is not None and desk.now > request.expires_at:
         return "expired"
+    if desk.sending.campaigns.get(request.campaign or "") == "off":
+        return "campaign_off"
     if request.purpose == "marketing" and outbox.is_unsubscribed:
         return "unsubscribed"
     return _overtaken(desk, outbox.customer_id, request.unless) if outbox.customer_id else None
@@ -268,11 +325,10 @@ def _overtaken(desk: Desk, customer_id: str, unless: Mapping[str, str]) -> str |
     if standing.is_gone:
         return "customer_gone"
     if canceled := unless.get("cancellation"):
-        subscription = desk.standing(customer_id, canceled).subscription
-        stays = subscription is not None and not (
-            subscription.cancel_at_period_end or subscription.cancel_at
-        )
-        return "withdrawn" if stays else None
+        about = desk.standing(customer_id, canceled)
+        if about.has_ended:
+            return "ended"
+        return None if about.is_leaving else "withdrawn"
     invoice = unless.get("invoice_settled")
     if invoice is None:
         return None

@@ -281,7 +281,7 @@ def _check_budget(tried: Tried, facts: Sequence[StripeFact], invoice: str, at: d
         and at - timedelta(days=BUDGET_DAYS) < one.occurred_at <= at
         for one in facts
     )
-    if tries >= declines().retries_in_30_days["mastercard"]:
+    if tries >= min(declines().retries_in_30_days.values()):
         tried.budget_violations.append(f"{invoice} at {at:%F %T}: {tries} tries in 30 days")
 
 

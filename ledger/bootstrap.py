@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
@@ -19,6 +20,7 @@ from ledger.effects.performing import Performer
 from ledger.effects.render import Renderer
 from ledger.effects.sms import Texter, TwilioAccount
 from ledger.effects.stripe_actions import StripeActor
+from ledger.errors import SettingsInvalid
 from ledger.files import kept_once
 from ledger.links import Links
 from ledger.policies import POLICIES
@@ -27,6 +29,8 @@ from ledger.projections import PROJECTIONS, generations
 from ledger.projections.crm.directory import CrmDirectory
 from ledger.settings import DEFAULT_LEDGER, Settings
 from ledger.stripe_api import StripeApi
+
+logger = logging.getLogger("ledger.bootstrap")
 
 NAMES_SECONDS = 1.0
 
@@ -107,19 +111,32 @@ def renderer_of(settings: Settings) -> Renderer:
 def tools_of(settings: Settings, ledger: Ledger) -> Tools:
     """Return what a worker of a ledger needs; only what is configured can be performed.
 
-    Raises SettingsInvalid for addresses that cannot be used.
+    An address that cannot be used is told in the log, and only its kind is missing.
     """
     own, renderer, links = ledger.settings, renderer_of(settings), Links(ledger.master, ledger.name)
+
+    def mailer(url: str) -> Performer:
+        return Mailer(SmtpServer.read(url), renderer, links, ledger.clock)
+
+    makers: dict[str, Callable[[], Performer | None]] = {
+        "alerts": lambda: Alerter(own.alert_urls),
+        "mail": lambda: mailer(own.smtp_url) if own.smtp_url else None,
+        "sms": lambda: (
+            Texter(TwilioAccount.read(own.sms_url), renderer, links) if own.sms_url else None
+        ),
+        "stripe": lambda: (
+            StripeActor(StripeApi(own.api_key, own.api_base)) if own.api_key else None
+        ),
+    }
     performers: dict[str, Performer] = {}
-    if not own.is_demo:
-        performers["alerts"] = Alerter(own.alert_urls)
-        if own.smtp_url:
-            server = SmtpServer.read(own.smtp_url)
-            performers["mail"] = Mailer(server, renderer, links, ledger.clock)
-        if own.sms_url:
-            performers["sms"] = Texter(TwilioAccount.read(own.sms_url), renderer, links)
-        if own.api_key:
-            performers["stripe"] = StripeActor(StripeApi(own.api_key, own.api_base))
+    for kind, make in () if own.is_demo else makers.items():
+        try:
+            made = make()
+        except SettingsInvalid as error:
+            logger.error("%s of %s: %s", kind, ledger.name, error)
+            continue
+        if made is not None:
+            performers[kind] = made
     return Tools(site_of(settings, ledger), POLICIES, performers, CrmDirectory(ledger.keys))
 
 

@@ -21,6 +21,7 @@ from ledger.aggregates.sending import Brand, Sending
 from ledger.decisions import Connection
 from ledger.errors import NotFound, RequestInvalid, VersionConflict
 from ledger.ids import is_id
+from ledger.plans import NONE as PLANS
 from ledger.plans import read_plans
 from ledger.policies.desk import Desk, Site, log_desk
 from ledger.policies.dunning import steps
@@ -33,8 +34,8 @@ from ledger.policies.retention import steps as retention_steps
 from ledger.policies.retention.campaign import REASONS
 from ledger.policies.retention.campaign import read_campaign as read_retention
 from ledger.policies.retention.campaign import shipped as shipped_retention
+from ledger.policies.retention.policy import Retention, live_offer, open_offer
 from ledger.policies.retention.policy import campaign_of as retention_campaign_of
-from ledger.policies.retention.policy import is_leaving, live_offer, open_offer
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
@@ -124,6 +125,12 @@ def add_campaign(desk: Desk, given: Mapping[str, Any], actor: str) -> Any:
     if found is None:
         found = Campaigns.begin(desk.now)
         desk.add(found)
+    kinds = {one().name: one().kind for one in SHIPPED} | {PLANS.name: PLANS.kind}
+    kinds |= {name: known["kind"] for (name, _), known in found.versions.items()}
+    if kinds.get(campaign.name, campaign.kind) != campaign.kind:
+        raise RequestInvalid(
+            f"{campaign.name} is the name of what is of the kind {kinds[campaign.name]}."
+        )
     found.add(msgspec.to_builtins(campaign), actor=actor, now=desk.now)
     return campaign
 
@@ -230,16 +237,19 @@ def cancel(
             " `ledger effects claim` let it."
         )
     offer = live_offer(desk, customer_id, subscription_id)
+    if offer is not None and (offer.accepted_at or offer.withdrawn_at):
+        offer.close("lost", now=desk.now, read_until=desk.read_until)
+        offer = None
     if offer is None:
-        offer = open_offer(desk, standing, source, reason, comment)
+        offer = open_offer(desk, standing, source, reason, comment, desk.now)
     asked = _asked_already(desk, customer_id, subscription_id)
-    if asked is not None or is_leaving(standing.subscription):
+    if asked is not None or standing.is_leaving:
         return offer, asked or "sent"
     request = EffectRequest(
         f"cancellation:{subscription_id}:{desk.read_until}",
         "stripe",
         "schedule_cancellation",
-        "action",
+        "confirmation",
         {"subscription": subscription_id, "feedback": reason},
         actor=actor,
         text={"comment": comment} if comment else None,
@@ -259,7 +269,8 @@ def _asked_already(desk: Desk, customer_id: str, subscription_id: str) -> Effect
 
 def offer_of(desk: Desk, stream: str) -> RetentionOffer:
     """Return a cancellation; raise NotFound."""
-    found = desk.find(RetentionOffer, stream) if is_id(stream) else None
+    is_one = is_id(stream) and stream.startswith(Retention.streams)
+    found = desk.find(RetentionOffer, stream) if is_one else None
     if found is None:
         raise NotFound(f"There is no retention offer {stream!r}.")
     return found
@@ -282,7 +293,7 @@ def decline_offer(desk: Desk, stream: str, by: str) -> RetentionOffer:
 
 def effect_in(desk: Desk, stream: str, key: str) -> Outbox:
     """Return the outbox that an effect is in; raise NotFound."""
-    found = desk.find(Outbox, stream)
+    found = desk.find(Outbox, stream) if stream.startswith(("outbox:", "team:")) else None
     if found is None or key not in found.effects:
         raise NotFound(f"There is no effect {key!r} in {stream!r}.")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Event
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -27,6 +28,7 @@ class Workplace:
 
     ledger: Ledger
     agenda: Agenda
+    stop: Event
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def forget_answers(ledger: Ledger) -> None:
 
 
 JOBS: tuple[Job, ...] = (
-    Job("do what is due", 1, lambda at: at.agenda.work()),
+    Job("do what is due", 1, lambda at: at.agenda.work(lambda: not at.stop.is_set())),
     Job("seal the log", 30, lambda at: seal_log(at.ledger)),
     Job(
         "compare with Stripe's list of events",

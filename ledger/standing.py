@@ -109,6 +109,14 @@ class Standing:
         subscription = self.subscription
         return subscription is not None and subscription.status in ENDED
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the end of the subscription is scheduled."""
+        found = self.subscription
+        return found is not None and (
+            bool(found.cancel_at_period_end) or found.cancel_at is not None
+        )
+
     def settled_as(self, invoice_id: str) -> str | None:
         """Return how an invoice was settled: paid, void, uncollectible, deleted; None if it is not.
 

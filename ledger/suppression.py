@@ -29,11 +29,19 @@ _BY_REFERENCE = "SELECT customer_id FROM effects WHERE reference = %s AND kind =
 _BY_ADDRESS = "SELECT customer_id FROM customer_search WHERE hash = %s"
 
 
-def suppress_addresses(ledger: Ledger, site: Site, bounces: Sequence[Bounce]) -> int:
-    """Let these addresses get no more mail; return of how many customers they are."""
+def suppress_addresses(
+    ledger: Ledger, site: Site, bounces: Sequence[Bounce], *, by_mail_only: bool = False
+) -> int:
+    """Let these addresses get no more mail; return of how many customers they are.
+
+    With `by_mail_only` what is told counts only if it names a mail that went to that address:
+    anybody can write to a mailbox.
+    """
     with ledger.pool.connection() as connection:
         named = [
-            (customer, one) for one in bounces for customer in _customers(ledger, connection, one)
+            (customer, one)
+            for one in bounces
+            for customer in _customers(ledger, connection, one, by_mail_only=by_mail_only)
         ]
 
     def order(desk: Desk) -> None:
@@ -45,7 +53,9 @@ def suppress_addresses(ledger: Ledger, site: Site, bounces: Sequence[Bounce]) ->
     return len(named)
 
 
-def _customers(ledger: Ledger, connection: Connection, bounce: Bounce) -> list[str]:
+def _customers(
+    ledger: Ledger, connection: Connection, bounce: Bounce, *, by_mail_only: bool
+) -> list[str]:
     """Return whom a bounce is about: by the mail that came back, and by the address."""
     found: set[str] = set()
     if bounce.message_id:
@@ -53,8 +63,8 @@ def _customers(ledger: Ledger, connection: Connection, bounce: Bounce) -> list[s
         row = connection.execute(_BY_REFERENCE, [wanted]).fetchone()
         found.update([row[0]] if row and row[0] else [])
     hashed = queries.search_filter(ledger.master.derive("search"), email=bounce.address, query=None)
-    found.update(row[0] for row in connection.execute(_BY_ADDRESS, [hashed]).fetchall())
-    return sorted(found)
+    owners = {row[0] for row in connection.execute(_BY_ADDRESS, [hashed]).fetchall()}
+    return sorted(found & owners if by_mail_only else found | owners)
 
 
 def read_mailbox(ledger: Ledger, site: Site) -> int:
@@ -72,7 +82,7 @@ def read_mailbox(ledger: Ledger, site: Site) -> int:
             for uid in (found[0] or b"").split()[:MAILS_MAX]:
                 _, parts = mailbox.uid("FETCH", uid.decode(), "(BODY.PEEK[])")
                 raw = next((part[1] for part in parts if isinstance(part, tuple)), b"")
-                suppress_addresses(ledger, site, bounces_in_mail(raw))
+                suppress_addresses(ledger, site, bounces_in_mail(raw), by_mail_only=True)
                 mailbox.uid("STORE", uid.decode(), "+FLAGS", "(\\Seen)")
                 read += 1
     except (OSError, imaplib.IMAP4.error) as error:

@@ -13,7 +13,7 @@ from ledger.projections import Access
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
 from tests.facts import Json, event, project, record, subscription
-from tests.reactions import START, Reactor, andi, failed, paid, seconds
+from tests.reactions import START, Reactor, Recorder, andi, failed, paid, seconds
 from tests.test_retention import ALWAYS, leaves
 
 PLANS: Json = {
@@ -61,6 +61,7 @@ def test_access_follows_the_status(reactor: Reactor, status: str, gives: bool) -
 def test_access_is_kept_while_past_due_until_it_is_revoked_and_comes_back_with_the_payment(
     reactor: Reactor,
 ) -> None:
+    reactor.performers["mail"] = Recorder()
     reactor.switch_on()
     reactor.told(updated(reactor.at(), status="past_due"), *failed(reactor.at()))
     reactor.wait(days=20)

@@ -97,7 +97,7 @@ def outbox() -> Decision:
         )  # fmt: skip
         made.ask(request, obstacle, now=NOW, read_until=7)
     made.attempt("a", now=NOW, read_until=8)
-    made.failed("a", "refused", final=False, now=NOW)
+    made.failed("a", "refused", final=False, attempt=1, now=NOW)
     made.retry("a", actor="eka", now=NOW)
     made.sent("a", "<m@x>", {"smtp": "accepted"}, now=NOW)
     made.withdraw("d", "paid", now=NOW, read_until=9)

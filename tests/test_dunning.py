@@ -9,7 +9,7 @@ import pytest
 
 from ledger.aggregates.decision import DecisionRefused
 from ledger.application import Ledger
-from ledger.orders import case_of, resume_case, send_step_now
+from ledger.orders import case_of, resume_case, send_step_now, switch_campaign
 from ledger.policies import POLICIES
 from ledger.policies.dunning.campaign import shipped
 from ledger.policies.runner import PolicyRunner
@@ -18,6 +18,7 @@ from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
 from tests.facts import event, invoice, project, record, subscription
 from tests.reactions import (
+    ANSWERS,
     SITE,
     START,
     Mailbox,
@@ -465,6 +466,23 @@ def test_what_contradicts_the_answers_about_stripe_is_told_once(reactor: Reactor
     assert sum("setting" in one for one in told) == len(found)
 
 
+def test_a_card_is_not_charged_while_a_case_rests_nor_for_an_invoice_that_was_sent(
+    reactor: Reactor,
+) -> None:
+    reactor.switch_on(campaign=None)
+    reactor.campaign({**STANDARD, "name": "sent", "version": 1,
+                      "applies_to": {"collection_method": ["send_invoice"]}})  # fmt: skip
+    reactor.decide(lambda desk: switch_campaign(desk, "standard", "on", ANSWERS, "tests"))
+    bill = invoice("in_sent", status="open", collection_method="send_invoice")
+    reactor.told(event("invoice.overdue", bill, at=reactor.at()), *failed(reactor.at()))
+    reactor.decide(lambda desk: case_of(desk, "in_andi").pause("x", actor="e", now=desk.now))
+    reactor.clock.at += timedelta(hours=1)
+    reactor.told(other_card(reactor.at(hours=1)))
+    reactor.work()
+
+    assert "pay_invoice" not in reactor.stripe.whats
+
+
 # --- what people do -------------------------------------------------------------------------------
 
 
@@ -481,8 +499,55 @@ def test_a_case_that_is_paused_does_nothing_until_it_is_resumed(
 
     reactor.decide(lambda desk: resume_case(desk, "in_andi", "called", "eka"))
     reactor.react()
-    reactor.wait(hours=1)
+    reactor.wait(days=2)
+    assert len(mailbox.mails) == 1  # the time of the pause does not count
+    reactor.wait(days=1)
     assert len(mailbox.mails) == 2
+
+
+def test_who_is_let_go_on_late_is_not_cut_off_in_the_same_breath(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on(campaign=None)
+    reactor.campaign({**STANDARD, "revoke_after_days": 21, "inactive_after_days": 30,
+                      "final_action": "cancel", "final_action_after_days": 35})  # fmt: skip
+    reactor.told(*failed(seconds(START - timedelta(days=40))))
+    reactor.decide(lambda desk: resume_case(desk, "in_andi", "looked at it", "eka"))
+    reactor.react()
+    reactor.wait(days=20)
+    case = reactor.case()
+    assert (len(mailbox.mails), case["is_revoked"], reactor.stripe.tasks) == (1, False, [])
+    reactor.wait(days=16)
+
+    assert reactor.case()["is_revoked"]
+    assert reactor.stripe.whats == ["cancel_subscription"]
+
+
+def test_nothing_is_taken_from_somebody_who_was_never_told(reactor: Reactor) -> None:
+    reactor.switch_on("stripe", campaign=None)  # mail is off
+    reactor.campaign({**STANDARD, "revoke_after_days": 21, "final_action": "cancel",
+                      "final_action_after_days": 28})  # fmt: skip
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(days=40)
+
+    assert (reactor.case()["is_revoked"], reactor.stripe.tasks) == (False, [])
+
+
+def test_a_campaign_that_is_switched_off_takes_and_says_nothing_more(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on()
+    mailbox.refusals = ["451 later"]
+    reactor.told(*failed(reactor.at()))
+    reactor.work()
+    reactor.decide(lambda desk: switch_campaign(desk, "standard", "off", {}, "tests"))
+    for attempt in range(2, 6):
+        reactor.told(*failed(reactor.at(hours=attempt), attempt))
+    reactor.wait(days=40)
+
+    case = reactor.case()
+    assert (mailbox.mails, case["is_revoked"], case["is_inactive"]) == ([], False, False)
+    assert reactor.alerts.tasks == []
 
 
 def test_a_step_can_be_left_out_sent_now_and_a_case_stopped(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from ledger.agenda import Agenda
+from ledger.agenda import Agenda, Tools
 from ledger.aggregates.effect import EffectRequest
 from ledger.aggregates.outbox import ATTEMPTS_MAX
 from ledger.aggregates.sending import Brand
@@ -23,7 +23,9 @@ from ledger.effects.performing import EffectFailed
 from ledger.effects.render import Renderer, fields_of, template_names
 from ledger.errors import RequestInvalid, SettingsInvalid
 from ledger.orders import effect_in, say_once, sending_to_change, switch_campaign
+from ledger.policies import POLICIES
 from ledger.policies.desk import Site
+from ledger.projections.crm.directory import CrmDirectory
 from tests.conftest import new_ledger
 from tests.facts import customer, event, project
 from tests.reactions import ANSWERS, Mailbox, Reactor, andi, failed, mail_server, paid
@@ -255,43 +257,119 @@ def test_with_the_mail_server_away_for_a_day_nothing_is_lost_or_doubled(
     ]
 
 
-@pytest.mark.parametrize(
-    ("refusal", "state", "because"),
-    [("550 no such user", "dead", "refused: 550"), ("451 later", "failed", "refused: 451")],
-)
-def test_what_is_refused_for_good_is_not_tried_again(
-    reactor: Reactor, mailbox: Mailbox, refusal: str, state: str, because: str
+@pytest.mark.parametrize("refusal", ["451 later", "554 quota of the sender"])
+def test_what_somebody_may_mend_is_tried_again(
+    reactor: Reactor, mailbox: Mailbox, refusal: str
 ) -> None:
     reactor.switch_on()
     mailbox.refusals = [refusal]
     reactor.told(*failed(reactor.at()))
     reactor.work()
+    assert reactor.effects() == [("payment_failed_1", "failed")]
+    reactor.wait(minutes=5)
 
-    assert reactor.rows("SELECT state, because FROM effects") == [
-        {"state": state, "because": because}
+    assert reactor.effects() == [("payment_failed_1", "sent")]
+
+
+def test_an_address_that_there_is_not_gets_no_more_mail(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.switch_on()
+    mailbox.unknown = {"andi@example.test"}
+    reactor.told(*failed(reactor.at()))
+    reactor.wait(days=4)
+
+    assert reactor.rows("SELECT state, because FROM effects ORDER BY asked_at") == [
+        {"state": "withdrawn", "because": "address_refused"},
+        {"state": "withdrawn", "because": "address_failed"},
     ]
 
 
-def test_a_dead_letter_can_be_tried_again_or_dropped(reactor: Reactor, mailbox: Mailbox) -> None:
-    reactor.switch_on()
-    mailbox.refusals = ["550 no", "550 no"]
-    reactor.told(*failed(reactor.at()))
+PAY = EffectRequest("k", "stripe", "pay_invoice", "action", {"invoice": "in_x"})
+
+
+def test_a_dead_letter_can_be_tried_again_or_dropped(reactor: Reactor) -> None:
+    reactor.switch_on("stripe")
+    reactor.stripe.failures = [EffectFailed("no", is_final=True), EffectFailed("no", is_final=True)]
+    reactor.decide(lambda desk: desk.ask("cus_andi", PAY))
+    reactor.react()
     reactor.work()
 
     def again(desk: Any) -> None:
-        effect_in(desk, STREAM, KEY).retry(KEY, actor="eka", now=desk.now)
+        effect_in(desk, STREAM, "k").retry("k", actor="eka", now=desk.now)
 
     reactor.decide(again)
     reactor.react()
     reactor.work()
-    assert reactor.effects() == [("payment_failed_1", "dead")]
+    assert reactor.effects(kind="stripe") == [("pay_invoice", "dead")]
+    assert [task.attempt for task in reactor.stripe.tasks] == [1, 2]  # looks before it acts again
     reactor.decide(
-        lambda desk: effect_in(desk, STREAM, KEY).drop(KEY, "no", actor="e", now=desk.now)
+        lambda desk: effect_in(desk, STREAM, "k").drop("k", "no", actor="e", now=desk.now)
     )
     reactor.react()
     reactor.wait(days=1)
 
-    assert (reactor.effects(), mailbox.mails) == ([("payment_failed_1", "dropped")], [])
+    assert reactor.effects(kind="stripe") == [("pay_invoice", "dropped")]
+
+
+def test_what_is_dropped_while_it_is_tried_does_not_come_back(reactor: Reactor) -> None:
+    reactor.switch_on("stripe")
+
+    class DropsMeanwhile:
+        def perform(self, task: object) -> Any:
+            reactor.decide(
+                lambda desk: effect_in(desk, STREAM, "k").drop("k", "no", actor="e", now=desk.now)
+            )
+            raise EffectFailed("Stripe does not answer")
+
+    reactor.performers["stripe"] = DropsMeanwhile()
+    reactor.decide(lambda desk: desk.ask("cus_andi", PAY))
+    reactor.react()
+    reactor.wait(hours=5)
+
+    assert reactor.effects(kind="stripe") == [("pay_invoice", "dropped")]
+
+
+def test_one_that_cannot_be_decided_holds_up_no_other(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.switch_on()
+    reactor.told(event("customer.created", customer("cus_b", email="b@example.test"),
+                       at=reactor.at()), *failed(reactor.at()))  # fmt: skip
+    text = {"subject": "s", "body": "b"}
+    reactor.decide(lambda desk: say_once(desk, "cus_b", "mail", text, key="m", language="en",
+                                         actor="e"))  # fmt: skip
+    reactor.react()
+
+    class Breaks(CrmDirectory):
+        def contact(self, connection: Any, customer_id: str) -> Any:
+            if customer_id == "cus_andi":
+                raise KeyError("a fault of ours")
+            return super().contact(connection, customer_id)
+
+    tools = Tools(reactor.site, POLICIES, reactor.performers, Breaks(reactor.ledger.keys))
+    for _ in range(3):
+        Agenda(reactor.ledger, tools).work()
+        project(reactor.ledger)
+
+    assert mailbox.recipients == ["b@example.test"]
+
+
+def test_failing_mails_do_not_hold_back_what_customers_ordered(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.switch_on(per_hour=2)
+    text = {"subject": "s", "body": "b"}
+    for number in range(6):
+        reactor.told(event("customer.created", customer(f"cus_{number}"), at=reactor.at()))
+        reactor.decide(lambda desk, n=number: say_once(desk, f"cus_{n}", "mail", text, key="m",
+                                                       language="en", actor="e"))  # fmt: skip
+    reactor.react()
+    reactor.work()
+    assert len(mailbox.mails) == 2
+    leave = EffectRequest("c", "stripe", "schedule_cancellation", "confirmation")
+    reactor.decide(lambda desk: desk.ask("cus_andi", leave))
+    reactor.decide(lambda desk: desk.ask("cus_andi", PAY))
+    reactor.react()
+    reactor.work()
+
+    assert reactor.stripe.whats == ["schedule_cancellation"]
 
 
 def test_an_effect_that_never_succeeds_is_given_up(reactor: Reactor) -> None:
@@ -302,7 +380,8 @@ def test_an_effect_that_never_succeeds_is_given_up(reactor: Reactor) -> None:
     reactor.react()
     reactor.wait(days=10)
 
-    assert reactor.effects() == [("pay_invoice", "dead")]
+    assert reactor.effects(kind="stripe") == [("pay_invoice", "dead")]
+    assert reactor.alerts.whats == ["action_given_up"]
     assert len(reactor.stripe.tasks) == ATTEMPTS_MAX
     assert {(task.key, task.outbox.id) for task in reactor.stripe.tasks} == {("k", STREAM)}
 

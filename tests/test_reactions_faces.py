@@ -21,8 +21,10 @@ from ledger import tokens
 from ledger.application import Ledger
 from ledger.bootstrap import Installation, site_of
 from ledger.effects.bounces import bounces_in, bounces_in_mail
+from ledger.effects.performing import Receipt
 from ledger.errors import SettingsInvalid
 from ledger.links import Link, LinkExpired, LinkInvalid, Links
+from ledger.orders import sending_to_change
 from ledger.policies.desk import Site
 from ledger.settings import Settings
 from ledger.suppression import read_mailbox
@@ -239,7 +241,9 @@ def test_effects_are_listed_retried_and_dropped(reactor: Reactor, api: Api) -> N
     reactor.work()
     assert api.get("/v1/effects?kind=stripe").json["data"][0]["state"] == "sent"  # type: ignore[index]
     assert api.post("/v1/effects/drop", {"effect": dead["id"]}).status_code == 409
-    assert api.post("/v1/effects/drop", {"effect": "outbox:x|y"}).status_code == 404
+    for nothing in ("outbox:x|y", "sending|y", "cus_andi|y", "dunning:in_andi|y"):
+        assert api.post("/v1/effects/drop", {"effect": nothing}).status_code == 404
+    assert api.post("/v1/retention/offers/dunning:in_andi/accept").status_code == 404
 
 
 # --- pages behind links ---------------------------------------------------------------------------
@@ -371,6 +375,17 @@ def test_canceling_on_the_page_is_one_click_and_an_offer_comes_after_it(
     assert reactor.stripe.whats == ["schedule_cancellation"]
     assert action is not None
     assert "Senang kamu" in client.post(action[1], data={"choice": "accept"}).text
+
+
+def test_the_exit_is_told_of_where_it_cannot_be_taken_on_the_page(
+    reactor: Reactor, ledger: Ledger, client: Client
+) -> None:
+    reactor.decide(
+        lambda desk: sending_to_change(desk).switch("stripe", on=False, actor="t", now=desk.now)
+    )
+    answer = client.post(path_of(ledger, "cancel", "sub_andi"), data={})
+
+    assert (answer.status_code, "hubungi kami" in answer.text) == (503, True)
 
 
 def test_one_post_ends_marketing_and_a_scanner_does_not(
@@ -516,10 +531,30 @@ def imap() -> Iterator[tuple[int, Json]]:
     server.server_close()
 
 
+class Sends:
+    """Says that it has sent the mail which comes back."""
+
+    def perform(self, task: object) -> Receipt:
+        return Receipt("<abc@warung.example.test>")
+
+
+def test_a_report_about_a_mail_that_was_never_sent_silences_nobody(
+    reactor: Reactor, ledger: Ledger, imap: tuple[int, Json]
+) -> None:
+    port, _ = imap
+    ledger.settings = replace(ledger.settings, bounces_url=f"imap://me:x@127.0.0.1:{port}/INBOX")
+
+    assert read_mailbox(ledger, reactor.site) == 1
+    assert reactor.topics("outbox:cus_andi") == []
+
+
 def test_a_mailbox_of_bounces_is_read_once(
     reactor: Reactor, ledger: Ledger, imap: tuple[int, Json]
 ) -> None:
     port, box = imap
+    reactor.performers["mail"] = Sends()
+    reactor.told(*failed(reactor.at()))
+    reactor.work()
     ledger.settings = replace(ledger.settings, bounces_url=f"imap://me:x@127.0.0.1:{port}/INBOX")
 
     assert read_mailbox(ledger, reactor.site) == 1

@@ -10,10 +10,20 @@ import pytest
 
 from ledger.aggregates.decision import DecisionRefused
 from ledger.application import Ledger
+from ledger.effects.performing import EffectFailed
 from ledger.errors import RequestInvalid
-from ledger.orders import accept_offer, cancel, decline_offer
+from ledger.orders import (
+    accept_offer,
+    add_campaign,
+    cancel,
+    decline_offer,
+    sending_to_change,
+    switch_campaign,
+)
+from ledger.policies.desk import Site
 from ledger.policies.retention.campaign import read_campaign, shipped
 from ledger.policies.retention.offers import in_holdout
+from ledger.projections.reactions.queries import retention_board
 from tests.facts import Json, customer, event, price, subscription
 from tests.reactions import START, Mailbox, Reactor, mail_server, seconds
 
@@ -312,3 +322,170 @@ def test_a_cancellation_that_may_not_be_made_at_stripe_says_so(ledger: Ledger) -
     with pytest.raises(RequestInvalid, match="too_expensive"):
         reactor.decide(lambda desk: cancel(desk, "cus_andi", "sub_andi", source="api",
                                            reason="nonsense", comment=None))  # fmt: skip
+
+
+# --- turns ----------------------------------------------------------------------------------------
+
+
+def test_a_cancellation_that_still_waits_does_not_undo_what_was_accepted(
+    reactor: Reactor,
+) -> None:
+    reactor.stripe.failures = [EffectFailed("Stripe does not answer")]
+    reactor.decide(lambda desk: cancel(desk, "cus_andi", "sub_andi", source="api",
+                                       reason="too_expensive", comment=None))  # fmt: skip
+    reactor.react()
+    reactor.work()
+    reactor.decide(lambda desk: accept_offer(desk, OFFER, "customer"))
+    reactor.react()
+    reactor.wait(hours=3)
+
+    assert reactor.stripe.whats == ["schedule_cancellation", "discount"]
+    assert reactor.effects(what="schedule_cancellation")[0][1] == "withdrawn"
+
+
+def test_a_promise_is_kept_when_the_campaign_is_off_by_then(reactor: Reactor) -> None:
+    reactor.told(leaves(reactor.at()))
+    reactor.wait(days=2)
+    reactor.decide(lambda desk: switch_campaign(desk, "stay", "off", {}, "tests"))
+    reactor.decide(lambda desk: accept_offer(desk, OFFER, "customer"))
+    reactor.react()
+    reactor.work()
+
+    assert reactor.stripe.whats == ["discount"]
+
+
+def test_a_cancellation_that_never_reached_stripe_has_saved_nobody(reactor: Reactor) -> None:
+    reactor.stripe.failures = [EffectFailed("no", is_final=True)]
+    reactor.decide(lambda desk: cancel(desk, "cus_andi", "sub_andi", source="api", reason=None,
+                                       comment=None))  # fmt: skip
+    reactor.react()
+    reactor.wait(days=60)
+
+    assert offer_row(reactor)["outcome"] == "unconfirmed"
+    assert "action_given_up" in reactor.alerts.whats
+
+
+def test_another_address_of_the_same_installation_loses_no_cancellation(reactor: Reactor) -> None:
+    reactor.stripe.failures = [EffectFailed("Stripe does not answer")]
+    reactor.decide(lambda desk: cancel(desk, "cus_andi", "sub_andi", source="api", reason=None,
+                                       comment=None))  # fmt: skip
+    reactor.react()
+    reactor.work()
+    reactor.site = Site("inst-test", "https://new.example.test")
+    reactor.decide(lambda desk: sending_to_change(desk).claim(
+        "inst-test", "https://new.example.test", actor="t", now=desk.now))  # fmt: skip
+    reactor.wait(hours=1)
+
+    assert reactor.stripe.whats == ["schedule_cancellation"] * 2
+
+
+def test_a_subscription_that_was_to_end_from_its_beginning_on_asks_for_nothing(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    fixed = andis(cancel_at=ENDS, metadata={"seats": "5"})
+    reactor.told(event("customer.subscription.updated", fixed, at=reactor.at(),
+                       previous={"metadata": {"seats": "4"}}))  # fmt: skip
+    reactor.wait(days=3)
+
+    assert (mailbox.mails, reactor.rows("SELECT * FROM retention_offers")) == ([], [])
+
+
+def test_what_is_ended_for_want_of_payment_is_nobodys_wish(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    told = leaves(reactor.at())
+    told["data"]["object"]["cancellation_details"]["reason"] = "payment_failed"
+    reactor.told(told)
+
+    assert reactor.rows("SELECT * FROM retention_offers") == []
+
+
+def test_a_cancellation_heard_of_weeks_later_is_not_acknowledged_now(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.told(leaves(seconds(START - timedelta(days=9))))
+    reactor.wait(days=3)
+
+    assert mailbox.mails == []
+
+
+def test_two_subscriptions_left_at_once_get_one_offer(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.told(event("customer.subscription.created", andis(id="sub_two"), at=reactor.at()))
+    reactor.told(leaves(reactor.at()))
+    reactor.clock.at += timedelta(hours=2)
+    reactor.told(leaves(reactor.at(hours=2), id="sub_two"))
+    reactor.wait(days=3)
+
+    assert mailbox.subjects.count("Jangan Mi' Hilang – Warung Digital") == 1
+
+
+def test_an_offer_taken_before_its_mail_counts_for_the_year(reactor: Reactor) -> None:
+    reactor.told(leaves(reactor.at()))
+    reactor.decide(lambda desk: accept_offer(desk, OFFER, "eka"))
+    reactor.told(stays(reactor.at(minutes=5)))
+    reactor.wait(days=60)
+    reactor.told(leaves(seconds(reactor.now)))
+
+    assert offer_row(reactor, "retention:sub_andi:2")["no_offer_because"] == "offered_lately"
+
+
+def test_who_stayed_and_leaves_again_is_answered_again(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.told(leaves(reactor.at()))
+    reactor.wait(hours=2)
+    reactor.told(stays(seconds(reactor.now)))
+    reactor.wait(days=3)
+    reactor.told(leaves(seconds(reactor.now)))
+    reactor.wait(hours=1)
+
+    assert offer_row(reactor)["outcome"] == "lost"
+    assert mailbox.subjects == ["Permintaan berhenti sudah kami terima – Warung Digital"] * 2
+
+
+def test_nobody_is_offered_what_cannot_be_made(reactor: Reactor, mailbox: Mailbox) -> None:
+    reactor.told(leaves(reactor.at()))
+    reactor.decide(
+        lambda desk: sending_to_change(desk).switch("stripe", on=False, actor="t", now=desk.now)
+    )
+    reactor.wait(days=3)
+
+    assert "Jangan Mi' Hilang – Warung Digital" not in mailbox.subjects
+
+
+def test_who_has_another_subscription_by_then_is_not_missed(
+    reactor: Reactor, mailbox: Mailbox
+) -> None:
+    reactor.campaign({**ALWAYS, "version": 3, "win_back_after_days": 30})
+    reactor.told(leaves(reactor.at()))
+    reactor.wait(days=20)
+    gone = andis(status="canceled", ended_at=ENDS)
+    reactor.told(event("customer.subscription.deleted", gone, at=ENDS),
+                 event("customer.subscription.created", andis(id="sub_new"), at=ENDS))  # fmt: skip
+    reactor.wait(days=35)
+
+    assert "Kami kangen – Warung Digital" not in mailbox.subjects
+
+
+def test_shadow_spends_nothing_and_is_compared_with_nobody(
+    reactor: Reactor,
+) -> None:
+    budget = {**ALWAYS, "version": 3, "monthly_budget_minor": {"idr": 6_000_000}}
+    reactor.campaign(budget, state="shadow")
+    reactor.told(leaves(reactor.at()))
+    reactor.decide(lambda desk: switch_campaign(desk, "stay", "on", {}, "tests"))
+    of = {**andis(), "id": "sub_b", "customer": "cus_b"}
+    reactor.told(
+        event("customer.created", customer("cus_b"), at=reactor.at()),
+        event("customer.subscription.created", of, at=reactor.at()),
+        leaves(reactor.at(), id="sub_b", customer="cus_b"),
+    )
+    assert offer_row(reactor, "retention:sub_b:1")["offer"] == "discount"
+    with reactor.ledger.pool.connection() as connection:
+        board = retention_board(connection, "offer", START - timedelta(days=1),
+                                START + timedelta(days=1))  # fmt: skip
+    assert {row["key"]: row["cancellations"] for row in board} == {"in shadow": 1, "discount": 1}
+
+
+def test_a_name_is_of_one_kind(reactor: Reactor) -> None:
+    for name in ("standard", "plans"):
+        with pytest.raises(RequestInvalid, match="is the name of what is of the kind"):
+            reactor.decide(lambda desk, n=name: add_campaign(desk, {**ALWAYS, "name": n}, "t"))

@@ -67,7 +67,7 @@ def acting(order: Callable[[Desk, Caller], Answer], *, scope: str = "write") -> 
         nonlocal replayed
         if key is None:
             return carry_out()
-        named = [caller.token.id, key]
+        named = [caller.token.id, hashlib.sha256(key.encode()).hexdigest()]
         fingerprint = _fingerprint()
         if connection.execute(_CLAIM, [*named, fingerprint]).rowcount == 0:
             row = connection.execute(_KNOWN, named).fetchone()

@@ -78,6 +78,8 @@ def cancel_subscription(subscription_id: str) -> Response:
             comment=given.get("comment"),
             actor=caller.token.name,
         )
+        if offer is not None and _offered(offer) is not None:
+            offer.show("api", now=desk.now)
         return 202, {
             "object": "cancellation",
             "subscription": subscription_id,

@@ -102,8 +102,9 @@ class DunningCase(Stepped):
         reason: str | None = None
 
         def apply(self, aggregate: Any) -> None:
-            """Remember it."""
+            """Remember since when."""
             aggregate.is_paused = True
+            aggregate.paused_at = self.timestamp
 
     class Resumed(Event):
         """Somebody lets a case go on that rested, or that waited because its fact was old."""
@@ -115,9 +116,11 @@ class DunningCase(Stepped):
         reason: str | None = None
 
         def apply(self, aggregate: Any) -> None:
-            """Remember it; what waited for a person begins with them."""
+            """Remember it: what waited begins now, what rested goes on where it was."""
             if aggregate.is_waiting:
                 aggregate.anchor_at = self.timestamp
+            elif aggregate.is_paused:
+                aggregate.anchor_at += self.timestamp - aggregate.paused_at
             aggregate.is_paused = aggregate.is_waiting = False
 
     class AccessRevoked(Event):
@@ -164,6 +167,7 @@ class DunningCase(Stepped):
         self.anchor_at = terms.first_failed_at
         self.is_waiting = terms.is_waiting
         self.is_paused = False
+        self.paused_at: datetime | None = None
         self.is_revoked = False
         self.is_inactive = False
 

@@ -45,7 +45,8 @@ class Effect:
     request: EffectRequest
     state: EffectState
     asked_at: datetime
-    attempts: int = 0
+    attempts: int = 0  # since it was asked for, or a person let it be tried again
+    tries: int = 0  # all of them
     due_at: datetime | None = None
     sent_at: datetime | None = None
     reference: str | None = None  # what the outside calls it

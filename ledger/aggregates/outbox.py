@@ -76,7 +76,8 @@ class Outbox(Decision):
         def apply(self, aggregate: Any) -> None:
             """Remember it."""
             effect = aggregate.effects[self.key]
-            effect.state, effect.attempts, effect.due_at = "attempted", self.attempt, self.until
+            effect.state, effect.tries, effect.due_at = "attempted", self.attempt, self.until
+            effect.attempts += 1
 
     class Sent(Event):
         """An effect was performed; `reference` is what the outside calls it."""
@@ -264,14 +265,24 @@ class Outbox(Decision):
         self.trigger_event(
             self.Attempted,
             key=key,
-            attempt=self.effects[key].attempts + 1,
+            attempt=self.effects[key].tries + 1,
             until=now + timedelta(seconds=ATTEMPT_SECONDS),
             read_until=read_until,
             timestamp=now,
         )
 
-    def withdraw(self, key: str, because: str, *, now: datetime, read_until: int) -> None:
-        """Take back what is pointless by now."""
+    def withdraw(
+        self,
+        key: str,
+        because: str,
+        *,
+        now: datetime,
+        read_until: int,
+        attempt: int | None = None,
+    ) -> None:
+        """Take back what is pointless by now, if it is not done; of an old `attempt` nothing."""
+        if self.effects[key].state not in OPEN_STATES or self._is_overtaken(key, attempt):
+            return
         self.trigger_event(
             self.Withdrawn, key=key, because=because, read_until=read_until, timestamp=now
         )
@@ -285,11 +296,18 @@ class Outbox(Decision):
                 self.Sent, key=key, reference=reference, answer=answer, timestamp=now
             )
 
-    def failed(self, key: str, because: str, *, final: bool, now: datetime) -> None:
-        """Note that an attempt failed: for good, or until it is tried again."""
+    def _is_overtaken(self, key: str, attempt: int | None) -> bool:
         effect = self.effects[key]
-        if effect.state == "sent":
-            return  # another attempt, thought lost, has done it
+        return attempt is not None and (effect.state, effect.tries) != ("attempted", attempt)
+
+    def failed(self, key: str, because: str, *, final: bool, attempt: int, now: datetime) -> None:
+        """Note that an attempt failed: for good, or until it is tried again.
+
+        Of an attempt that was thought lost, or of an effect that was dropped, it is not news.
+        """
+        effect = self.effects[key]
+        if self._is_overtaken(key, attempt):
+            return
         wait = min(60 * 3 ** (effect.attempts - 1), BACKOFF_SECONDS_MAX)
         given_up = final or effect.attempts >= ATTEMPTS_MAX
         retry_at = None if given_up else now + timedelta(seconds=wait)

@@ -123,10 +123,11 @@ class Sending(Decision):
         actor: str
 
         def apply(self, aggregate: Any) -> None:
-            """Remember it, and from when on."""
+            """Remember it, and since when it is another installation than before."""
+            if aggregate.installation != self.installation:
+                aggregate.claimed_at = self.timestamp
             aggregate.installation = self.installation
             aggregate.public_url = self.public_url
-            aggregate.claimed_at = self.timestamp
 
     class Stopped(Event):
         """Nothing goes out any more, whatever is switched on."""
@@ -309,8 +310,8 @@ class SendingCap(Decision):
 
     @classmethod
     def of_the_hour_before(cls, instant: datetime) -> list[str]:
-        """Return the streams of the sixty minutes up to an instant, its own included."""
-        return [cls.stream_of(instant - timedelta(minutes=minute)) for minute in range(60)]
+        """Return the streams of the minutes from an hour before an instant up to its own."""
+        return [cls.stream_of(instant - timedelta(minutes=minute)) for minute in range(61)]
 
     @classmethod
     def begin(cls, now: datetime) -> SendingCap:

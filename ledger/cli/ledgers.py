@@ -10,6 +10,7 @@ import click
 from ledger.application import change_settings, keep_mode, ledger_names
 from ledger.bootstrap import migrate
 from ledger.cli.context import Context, json_option, say_json, say_table
+from ledger.effects.alerts import Alerter
 from ledger.effects.mail import SmtpServer
 from ledger.effects.sms import TwilioAccount
 from ledger.errors import SettingsInvalid
@@ -125,6 +126,8 @@ def _given(mode: str | None, given: Mapping[str, str | None]) -> dict[str, str]:
         SmtpServer.read(found["smtp_url"])
     if found.get("sms_url"):
         TwilioAccount.read(found["sms_url"])
+    if found.get("alert_urls"):
+        Alerter(found["alert_urls"].split())
     return {**({"mode": mode} if mode else {}), **found}
 
 

@@ -47,7 +47,9 @@ def _of(event: dict[str, Any]) -> Iterator[Bounce]:
     elif "RecordType" in event:  # Postmark
         kind = text(event, "Type") or text(event, "RecordType")
         yield from _one(kind, text(event, "Email"), text(event, "MessageID"))
-    elif "event" in event:  # SendGrid
+    elif "event" in event:  # SendGrid; what is blocked may be let through tomorrow
+        if text(event, "type") == "blocked":
+            return
         yield from _one(text(event, "event"), text(event, "email"), text(event, "smtp-id"))
     else:
         yield from _one(text(event, "type"), text(event, "email"), text(event, "message_id"))

@@ -20,12 +20,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ledger.clock import Clock
-from ledger.effects.performing import EffectFailed, EffectPointless, Receipt, Task
+from ledger.effects.performing import AddressRefused, EffectFailed, EffectPointless, Receipt, Task
 from ledger.effects.render import Rendered, Renderer, fields_of
 from ledger.errors import RequestInvalid, SettingsInvalid
 from ledger.links import Links
 
 TIMEOUT_SECONDS = 20
+_NO_SUCH_ADDRESS = frozenset({550, 551, 553})  # RFC 5321, as answers to RCPT
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -153,10 +154,12 @@ class Mailer:
             session.send_message(message, to_addrs=[address])
         except smtplib.SMTPRecipientsRefused as error:
             code, _ = next(iter(error.recipients.values()))
-            raise EffectFailed(f"recipient refused: {code}", is_final=code >= 500) from error
+            if code in _NO_SUCH_ADDRESS:
+                raise AddressRefused(address) from error
+            raise EffectFailed(f"recipient refused: {code}") from error
         except smtplib.SMTPResponseException as error:
-            final = error.smtp_code >= 500
-            raise EffectFailed(f"refused: {error.smtp_code}", is_final=final) from error
+            # Also a 5xx: it may be about the sender or a quota, which somebody will mend.
+            raise EffectFailed(f"refused: {error.smtp_code}") from error
         except (OSError, smtplib.SMTPException) as error:
             raise EffectFailed(f"the mail server went away: {_told(error)}") from error
         finally:

@@ -25,6 +25,14 @@ class EffectPointless(LedgerError):
     """There is nobody to reach, or nothing to do any more."""
 
 
+class AddressRefused(LedgerError):
+    """A mail server knows that there is no such address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__("address refused")
+        self.address = address
+
+
 @dataclass(frozen=True)
 class Task:
     """An effect to perform. `key` never changes for it; `attempt` counts from 1.

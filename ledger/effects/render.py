@@ -201,5 +201,4 @@ def fields_of(
         "params": params,
         "money": money,
         "day": day,
-        "marketing": False,
     }

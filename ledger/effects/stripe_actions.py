@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ledger.effects.performing import EffectFailed, Receipt, Task
-from ledger.errors import LedgerError
 from ledger.stripe_api import (
     StripeApi,
     StripeDeclined,
+    StripeKeyRefused,
     StripeLacks,
     StripeRefused,
     StripeUnavailable,
@@ -71,6 +71,10 @@ class Call:
 
 
 def _cancel_subscription(call: Call) -> Json:
+    if call.params.get("invoice"):
+        invoice = call.get(f"/v1/invoices/{call.named('invoice')}")
+        if invoice.get("status") == "paid":
+            return invoice  # it is not heard of here yet
     subscription = call.get(f"/v1/subscriptions/{call.named('subscription')}")
     if subscription.get("status") == "canceled":
         return subscription
@@ -90,10 +94,16 @@ def _schedule_cancellation(call: Call) -> Json:
     )
 
 
+def _staying(call: Call) -> Json:
+    """Return what undoes a cancellation: one at the end of a period, or one at a date."""
+    subscription = call.get(f"/v1/subscriptions/{call.named('subscription')}")
+    if subscription.get("cancel_at") and not subscription.get("cancel_at_period_end"):
+        return {"cancel_at": ""}
+    return {"cancel_at_period_end": False}
+
+
 def _withdraw_cancellation(call: Call) -> Json:
-    return call.change(
-        f"/v1/subscriptions/{call.named('subscription')}", cancel_at_period_end=False
-    )
+    return call.change(f"/v1/subscriptions/{call.named('subscription')}", **_staying(call))
 
 
 def _mark_uncollectible(call: Call) -> Json:
@@ -135,7 +145,7 @@ def _discount(call: Call) -> Json:
     call.make_once("/v1/coupons", coupon, **terms)
     return call.change(
         f"/v1/subscriptions/{call.named('subscription')}",
-        cancel_at_period_end=False,
+        **_staying(call),
         discounts=[{"coupon": coupon}],
     )
 
@@ -143,7 +153,7 @@ def _discount(call: Call) -> Json:
 def _pause_for(call: Call) -> Json:
     return call.change(
         f"/v1/subscriptions/{call.named('subscription')}",
-        cancel_at_period_end=False,
+        **_staying(call),
         pause_collection={"behavior": "void", "resumes_at": call.params["resumes_at"]},
     )
 
@@ -155,7 +165,7 @@ def _change_plan(call: Call) -> Json:
         raise EffectFailed("the subscription has not one item", is_final=True)
     return call.change(
         f"/v1/subscriptions/{call.named('subscription')}",
-        cancel_at_period_end=False,
+        **_staying(call),
         items=[{"id": items[0]["id"], "price": call.named("price")}],
         proration_behavior="none",
     )
@@ -164,7 +174,7 @@ def _change_plan(call: Call) -> Json:
 def _extend_trial(call: Call) -> Json:
     return call.change(
         f"/v1/subscriptions/{call.named('subscription')}",
-        cancel_at_period_end=False,
+        **_staying(call),
         trial_end=call.params["trial_end"],
         proration_behavior="none",
     )
@@ -203,11 +213,12 @@ class StripeActor:
         except StripeDeclined as declined:
             return Receipt(None, {"declined": declined.code})  # an answer, if no pleasant one
         except StripeUnavailable as error:
-            raise EffectFailed(str(error)) from error
-        except (StripeRefused, LedgerError) as error:
-            if isinstance(error, EffectFailed):
-                raise
-            raise EffectFailed(str(error), is_final=True) from error
+            raise EffectFailed("Stripe does not answer") from error
+        except StripeKeyRefused as error:
+            raise EffectFailed("Stripe refuses the key, or it may not do this") from error
+        except StripeRefused as error:
+            # Its codes only: its sentences may quote what was sent.
+            raise EffectFailed(f"Stripe refuses it: {error.told}", is_final=True) from error
         found = answer.get("id")
         return Receipt(found if isinstance(found, str) else None, {"status": answer.get("status")})
 

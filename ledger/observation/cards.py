@@ -78,8 +78,8 @@ def _expiring(api: StripeApi, method: str, today: date) -> dict[str, Any] | None
     if month is None or year is None or not 1 <= month <= 12 or not 1 <= year <= 9999:
         return None
     last_day = date(year, month, monthrange(year, month)[1])
-    if last_day >= months_later(today, 2):
-        return None
+    if not today <= last_day < months_later(today, 2):
+        return None  # one that has expired is told of by its bank
     return {"last4": text(card, "last4"), "brand": text(card, "brand")}
 
 

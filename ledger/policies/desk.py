@@ -176,10 +176,11 @@ class Desk:
         what: str,
         params: dict[str, Any],
         *,
+        campaign: str | None = None,
         mode: str = "on",
     ) -> EffectState:
         """Tell the team of something about a customer."""
-        request = EffectRequest(key, "alerts", what, "alert", params)
+        request = EffectRequest(key, "alerts", what, "alert", params, campaign=campaign)
         return self.ask(customer_id, request, mode=mode)
 
 

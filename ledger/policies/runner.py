@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ledger.decisions import Connection
-from ledger.errors import VersionConflict
+from ledger.errors import DatabaseUnavailable, VersionConflict
 from ledger.log import Log, RecordedEvent
 from ledger.policies.desk import Site, log_desk
 from ledger.policies.policy import Policy
@@ -23,6 +23,14 @@ logger = logging.getLogger("ledger.policies")
 BATCH_EVENTS = 200
 POLL_SECONDS = 1.0
 BACKOFF_SECONDS_MAX = 30.0
+FAULTS_IN_A_ROW_MAX = 10
+# The database is away, or lacks a table, a column or a right: no event is to blame for that.
+NOT_OF_AN_EVENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.ProgrammingError,
+    DatabaseUnavailable,
+)
 
 _BOOKMARK = "SELECT position, version FROM policy_bookmarks WHERE policy = %s FOR UPDATE"
 _BEGIN = "INSERT INTO policy_bookmarks VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
@@ -37,6 +45,7 @@ class PolicyRunner:
         self._ledger = ledger
         self._policies = policies
         self._site = site
+        self._faults_in_a_row = 0
 
     def catch_up(self, batch_events: int = BATCH_EVENTS) -> int:
         """Answer everything the log holds now; return how many events were read."""
@@ -54,14 +63,31 @@ class PolicyRunner:
         be answered is noted as a fault and passed over, as a projection does.
         """
         try:
-            return self._step(connection, policy, batch_events)
+            done = self._step(connection, policy, batch_events)
         except VersionConflict:
             return self._step(connection, policy, 1)
-        except psycopg.Error:
+        except NOT_OF_AN_EVENT:
             raise
-        except Exception as error:  # noqa: BLE001 — find the event that it is about
+        except Exception as error:
+            if self._faults_in_a_row >= FAULTS_IN_A_ROW_MAX:
+                raise  # not the events are at fault: pass over no more of them
             logger.warning("%s answers single events after %s", policy.name, type(error).__name__)
-        return self._step(connection, policy, 1, passing_over=True)
+            return self._singly(connection, policy, batch_events)
+        self._faults_in_a_row = 0
+        return done
+
+    def _singly(self, connection: Connection, policy: Policy, events: int) -> int:
+        """Answer so many events one by one, passing over what cannot be answered."""
+        done = 0
+        for _ in range(events):
+            before = self._faults_in_a_row
+            one = self._step(connection, policy, 1, passing_over=True)
+            if self._faults_in_a_row == before:
+                self._faults_in_a_row = 0
+            done += one
+            if not one:
+                break
+        return done
 
     def _step(
         self, connection: Connection, policy: Policy, limit: int, *, passing_over: bool = False
@@ -76,11 +102,12 @@ class PolicyRunner:
             try:
                 with connection.transaction():
                     self._react(connection, policy, events)
-            except (psycopg.Error, VersionConflict):
+            except (*NOT_OF_AN_EVENT, VersionConflict):
                 raise
             except Exception as error:
-                if not passing_over:
+                if not passing_over or self._faults_in_a_row >= FAULTS_IN_A_ROW_MAX:
                     raise
+                self._faults_in_a_row += 1
                 # Only where it happened: an error's text may quote what is personal.
                 fault = f"{type(error).__name__} in the policy {policy.name}"
                 connection.execute(_FAULT, [f"policy:{policy.name}", last, fault])

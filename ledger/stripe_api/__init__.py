@@ -21,7 +21,13 @@ class StripeUnavailable(LedgerError):
 
 
 class StripeRefused(LedgerError):
-    """Stripe answers that it will not do this: the key is wrong, or may not."""
+    """Stripe answers that it will not do this; `told` is why, in its codes."""
+
+    told: str = ""
+
+
+class StripeKeyRefused(StripeRefused):
+    """The key is wrong, was rolled, or may not do this: with another one it goes well."""
 
 
 class StripeLacks(StripeRefused):
@@ -169,16 +175,17 @@ class StripeApi:
             # Not the client's own objects: they turn decimals into what JSON does not have.
             answer = self._client.raw_request(method, path, **params)
         except (errors.AuthenticationError, errors.PermissionError) as error:
-            raise StripeRefused(
-                f"Stripe refuses STRIPE_API_KEY: {error.user_message or error}. A restricted key"
-                " that may read events, coupons,"
-                " prices, invoices and balance transactions is enough."
+            raise StripeKeyRefused(
+                f"Stripe refuses STRIPE_API_KEY for {path}: {error.user_message or error}."
+                " README.md says what a restricted key must be allowed."
             ) from error
         except errors.CardError as error:
             raise StripeDeclined(f"{path}: the bank does not pay.", _decline_of(error)) from error
         except errors.InvalidRequestError as error:
             kind = StripeLacks if error.http_status == 404 else StripeRefused
-            raise kind(f"Stripe refuses {path}: {error.user_message or error}") from error
+            refused = kind(f"Stripe refuses {path}: {error.user_message or error}")
+            refused.told = " ".join(filter(None, (error.code, error.param)))
+            raise refused from error
         except (errors.StripeError, UnicodeDecodeError) as error:
             told = getattr(error, "user_message", None) or type(error).__name__
             raise StripeUnavailable(f"Stripe does not answer: {told}.") from error

@@ -28,6 +28,7 @@ def tell(desk: Desk, case: DunningCase, campaign: DunningCampaign, standing: Sta
             "facts_contradict",
             {"campaign": campaign.name, "setting": setting, "said": said, "seen": seen,
              "invoice": case.terms.invoice},
+            campaign=campaign.name,
             mode=case.terms.mode,
         )  # fmt: skip
 

@@ -88,8 +88,9 @@ class Dunning(Policy):
         contradictions.tell(desk, case, campaign, standing)
         if self._close_if_over(desk, case):
             return
-        if not case.rests:
-            steps.schedule(desk, case, campaign)
+        if case.rests:
+            return
+        steps.schedule(desk, case, campaign)
         steering.steer(desk, case, campaign, standing)
 
     def _open(

@@ -22,10 +22,12 @@ BUDGET_DAYS = 30
 
 def steer(desk: Desk, case: DunningCase, campaign: DunningCampaign, standing: Standing) -> None:
     """Ask Stripe to collect an open invoice with a method that came after the failure."""
-    method = new_method(standing, case)
-    if method is None or not campaign.pays_with_new_method:
+    method, terms = new_method(standing, case), case.terms
+    invoice = standing.invoice(terms.invoice)
+    if method is None or invoice is None or not campaign.pays_with_new_method:
         return
-    terms = case.terms
+    if invoice.collection_method == "send_invoice":
+        return  # that customer pays by themselves
     unless = {"invoice_settled": terms.invoice, "subscription": terms.subscription or ""}
     subscription = standing.subscription
     own = subscription.default_payment_method if subscription else None

@@ -53,7 +53,7 @@ def _due(case: DunningCase, campaign: DunningCampaign, now: datetime) -> Iterato
         (FINAL, campaign.final_action_after_days),
     ):
         if days is not None:
-            yield name, Due(case.terms.first_failed_at + timedelta(days=days))
+            yield name, Due(case.anchor_at + timedelta(days=days))
 
 
 def _opened_at(case: DunningCase) -> datetime:
@@ -178,9 +178,27 @@ def message(
     )
 
 
+def _was_told(desk: Desk, case: DunningCase, campaign: DunningCampaign) -> bool:
+    """Return whether a message of the case has reached the customer, or would have in shadow."""
+    effects = desk.outbox(case.customer_id).effects
+    told = (effects.get(f"{case.id}:{step.name}") for step in campaign.steps)
+    return any(effect is not None and effect.state in ("sent", "shadowed") for effect in told)
+
+
 def _take_other(desk: Desk, case: DunningCase, campaign: DunningCampaign, name: str) -> None:
-    """Take a step that is no message to the customer."""
+    """Take a step that is no message to the customer.
+
+    Nothing is taken from somebody who was never told, nor by a campaign that is off by now.
+    """
     terms = case.terms
+    because = None
+    if desk.sending.campaigns.get(campaign.name) == "off":
+        because = "campaign_off"
+    elif name in (REVOKE, FINAL) and campaign.steps and not _was_told(desk, case, campaign):
+        because = "nobody_was_told"
+    if because is not None:
+        case.skip(name, because, now=desk.now, read_until=desk.read_until)
+        return
     outcome, effect = "done", None
     if name == ALERT:
         effect = f"{case.id}:{name}"
@@ -196,6 +214,7 @@ def _take_other(desk: Desk, case: DunningCase, campaign: DunningCampaign, name: 
                 "currency": terms.currency,
                 "amount_minor": terms.amount_due_minor,
             },
+            campaign=campaign.name,
             mode=terms.mode,
         )
     elif name == REVOKE:

@@ -81,4 +81,11 @@ def _answer(
         )
         desk.ask(standing.customer_id, request, mode=mode)
     if rule.alert:
-        desk.alert(standing.customer_id, key, happened.on, happened.params, mode=mode)
+        desk.alert(
+            standing.customer_id,
+            key,
+            happened.on,
+            happened.params,
+            campaign=campaign.name,
+            mode=mode,
+        )

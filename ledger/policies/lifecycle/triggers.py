@@ -151,7 +151,10 @@ def card_expiring(event: RecordedEvent, standing: Standing) -> Iterator[Happened
     """Tell of a card that was found to expire soon, if it is still the one that is charged."""
     obj = nested(event.data, "data", "object")
     method = text(obj, "payment_method")
-    if method and not standing.is_gone:
+    subscription, customer = standing.subscription, standing.customer
+    charged = subscription.default_payment_method if subscription else None
+    charged = charged or (customer.default_payment_method if customer else None)
+    if method and charged in (None, method) and not standing.is_gone:
         params = {"last4": text(obj, "last4"), "brand": text(obj, "brand")}
         about = {"subscription": text(obj, "subscription")}
         yield Happened("card_expiring", f"{method}:{text(obj, 'month')}", {**about, **params})

@@ -67,7 +67,24 @@ def _offered_lately(desk: Desk, offer: RetentionOffer, campaign: RetentionCampai
         for stream in desk.about([offer.customer_id], "retention:")
         if stream != offer.id
     )
-    return any(one and one.shown_at is not None and one.shown_at > since for one in others)
+    return any(
+        one is not None and (at := one.accepted_at or one.shown_at) is not None and at > since
+        for one in others
+    )
+
+
+def still_stands(desk: Desk, offer: RetentionOffer, campaign: RetentionCampaign) -> str | None:
+    """Return what forbids an offer by now that was chosen before, None if it may be made."""
+    subscription = desk.standing(offer.customer_id, offer.terms.subscription).subscription
+    if subscription is None:
+        return "no_subscription"
+    if _offered_lately(desk, offer, campaign):
+        return "offered_lately"
+    is_discount = offer.offer is not None and offer.offer.kind == "discount"
+    standing = desk.standing(offer.customer_id, offer.terms.subscription)
+    if is_discount and _is_discounted(standing, subscription):
+        return "coupon_running"
+    return None
 
 
 def _allowed(
@@ -163,8 +180,8 @@ def _within_budget(
     """Reserve what an offer may cost, if the month has that much left."""
     currency = offer.terms.currency or ""
     budget = campaign.monthly_budget_minor.get(currency)
-    if budget is None:
-        return True
+    if budget is None or offer.terms.mode != "on":
+        return True  # nobody gets what is only decided in shadow
     stream = OfferBudget.stream_of(campaign.name, desk.now, currency)
     month = desk.find(OfferBudget, stream)
     if month is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ledger.aggregates import Customer, Subscription
 from ledger.aggregates.retention_offer import RetentionOffer, RetentionTerms
@@ -22,10 +22,13 @@ from ledger.policies.timing import clock_of
 from ledger.policies.worth import monthly_minor
 from ledger.standing import Standing
 from ledger.stripe_objects import views
+from ledger.stripe_objects.fields import nested
+from ledger.stripe_objects.readers import view_of
 
 _LEAVES = frozenset(
     {Subscription.Started.TOPIC, Subscription.Updated.TOPIC, Subscription.Ended.TOPIC}
 )
+_LEAVING = frozenset({"cancel_at_period_end", "cancel_at", "canceled_at"})
 _RUNNING = frozenset({"active", "trialing", "past_due", "paused", "unpaid"})
 
 
@@ -44,12 +47,9 @@ class Retention(Policy):
             offer = desk.find(RetentionOffer, stream)
             if offer is not None and offer.is_open:
                 self.follow(desk, offer)
-        seen = set()
         for event in events:
-            about = (event.customer_id, event.object_id)
-            if event.topic == Subscription.Updated.TOPIC and about not in seen and all(about):
-                seen.add(about)
-                self._open_if_leaving(desk, str(event.customer_id), str(event.object_id))
+            if event.customer_id and event.object_id and _asks_to_leave(event):
+                self._open(desk, event)
 
     def take(self, desk: Desk, stream: str, step: str) -> None:
         """Take a due step, unless it is over by now."""
@@ -74,23 +74,51 @@ class Retention(Policy):
                 steps.schedule_after_end(desk, offer, campaign)
                 if not offer.all_pending:
                     offer.close("lost", now=desk.now, read_until=desk.read_until)
-        elif subscription is not None and is_leaving(subscription):
+        elif subscription is None or offer.accepted_at or offer.withdrawn_at:
+            return  # it has taken its turn and is to be judged
+        elif standing.is_leaving:
             offer.confirm(ends_at(subscription), subscription.feedback, now=desk.now)
             steps.schedule(desk, offer, campaign)
-        elif subscription is not None and offer.is_confirmed and offer.accepted_at is None:
+        elif offer.is_confirmed:
             offer.withdraw(now=desk.now, read_until=desk.read_until)
             steps.leave_out(desk, offer, "withdrawn")
             steps.schedule_judgement(desk, offer, campaign)
 
-    def _open_if_leaving(self, desk: Desk, customer_id: str, subscription_id: str) -> None:
-        """Answer a cancellation that was scheduled elsewhere, at Stripe or by the business."""
+    def _open(self, desk: Desk, event: RecordedEvent) -> None:
+        """Answer a cancellation that was scheduled elsewhere, at Stripe or by the business.
+
+        Who had stayed and leaves again is answered anew; what made them stay did not.
+        """
+        customer_id, subscription_id = str(event.customer_id), str(event.object_id)
         standing = desk.standing(customer_id, subscription_id)
         subscription = standing.subscription
-        if subscription is None or standing.is_gone or standing.has_ended:
+        if subscription is None or standing.is_gone or not standing.is_leaving:
             return
-        leaves = is_leaving(subscription) and subscription.status in _RUNNING
-        if leaves and live_offer(desk, customer_id, subscription_id) is None:
-            open_offer(desk, standing, "stripe", subscription.feedback, None)
+        if standing.has_ended or subscription.status not in _RUNNING:
+            return
+        known = live_offer(desk, customer_id, subscription_id)
+        turned_at = (known.accepted_at or known.withdrawn_at) if known is not None else None
+        if known is not None and (turned_at is None or event.occurred_at <= turned_at):
+            return
+        if known is not None:
+            known.close("lost", now=desk.now, read_until=desk.read_until)
+        open_offer(desk, standing, "stripe", subscription.feedback, None, event.occurred_at)
+
+
+def _asks_to_leave(event: RecordedEvent) -> bool:
+    """Return whether with this event the customer's wish to leave came into being.
+
+    A subscription that has an end from its beginning on, or one that is ended for want of payment,
+    is nobody's wish.
+    """
+    if event.topic != Subscription.Updated.TOPIC:
+        return False
+    previous = nested(event.data, "data", "previous_attributes")
+    now = view_of(nested(event.data, "data", "object"))
+    if not isinstance(now, views.Subscription) or not _LEAVING & previous.keys():
+        return False
+    leaves = bool(now.cancel_at_period_end) or now.cancel_at is not None
+    return leaves and now.cancellation_reason in (None, "cancellation_requested")
 
 
 def live_offer(desk: Desk, customer_id: str, subscription_id: str) -> RetentionOffer | None:
@@ -101,9 +129,17 @@ def live_offer(desk: Desk, customer_id: str, subscription_id: str) -> RetentionO
 
 
 def open_offer(
-    desk: Desk, standing: Standing, source: str, reason: str | None, comment: str | None
+    desk: Desk,
+    standing: Standing,
+    source: str,
+    reason: str | None,
+    comment: str | None,
+    asked_at: datetime,
 ) -> RetentionOffer | None:
-    """Open a cancellation, choose what is offered and let its steps be due; None if all is off."""
+    """Open a cancellation, choose what is offered and let its steps be due.
+
+    None if all campaigns are off, or if it was asked for too long ago to be answered now.
+    """
     subscription = standing.subscription
     assert subscription is not None
     assert standing.subscription_id is not None
@@ -112,6 +148,8 @@ def open_offer(
         if mode != "off":
             break
     else:
+        return None
+    if desk.now - asked_at > timedelta(hours=campaign.fact_age_hours_max):
         return None
     desk.keep(campaign)
     customer_id, name = standing.customer_id, standing.subscription_id
@@ -128,11 +166,6 @@ def open_offer(
 def campaign_of(desk: Desk, offer: RetentionOffer) -> RetentionCampaign:
     """Return the version of the campaign by which a cancellation is answered."""
     return desk.campaign(offer.terms.campaign, offer.terms.campaign_version, read_campaign)
-
-
-def is_leaving(subscription: views.Subscription) -> bool:
-    """Return whether the end of a subscription is scheduled."""
-    return bool(subscription.cancel_at_period_end) or subscription.cancel_at is not None
 
 
 def ends_at(subscription: views.Subscription) -> datetime | None:

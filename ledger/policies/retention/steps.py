@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from ledger.aggregates.decision import DecisionRefused
-from ledger.aggregates.effect import EffectRequest, Purpose
+from ledger.aggregates.effect import OPEN_STATES, EffectRequest, Purpose
 from ledger.aggregates.retention_offer import ChosenOffer, RetentionOffer
+from ledger.clock import utc
 from ledger.policies.desk import Desk
 from ledger.policies.retention.campaign import RetentionCampaign
+from ledger.policies.retention.offers import still_stands
 from ledger.policies.timing import due, outside_quiet_hours
 
 ACKNOWLEDGE, OFFER, REMIND, WIN_BACK, JUDGE = "mail_1", "mail_2", "mail_3", "win_back", "_judge"
@@ -63,6 +65,9 @@ def schedule_judgement(desk: Desk, offer: RetentionOffer, campaign: RetentionCam
     judged = (turn or offer.created_on) + timedelta(days=campaign.judged_after_days)
     if turn is None and offer.ends_at is not None:
         judged = max(judged, offer.ends_at + timedelta(days=1))
+    resumes = offer.offer.params.get("resumes_at") if offer.accepted_at and offer.offer else None
+    if resumes is not None:  # a pause has kept nobody before it is over
+        judged = max(judged, utc(resumes) + timedelta(days=campaign.judged_after_days))
     offer.schedule(JUDGE, judged, None, now=desk.now)
 
 
@@ -88,12 +93,13 @@ def take(desk: Desk, offer: RetentionOffer, campaign: RetentionCampaign, name: s
     if name == JUDGE:
         _judge(desk, offer)
         return
-    because = _pointless(desk, offer, name)
+    because = _pointless(desk, offer, campaign, name)
     awake = outside_quiet_hours(desk.now, campaign.quiet_hours, offer.terms.zone)
     if because is not None:
         offer.skip(name, because, now=desk.now, read_until=desk.read_until)
     elif awake != desk.now and name != ACKNOWLEDGE:
         offer.schedule(name, awake, "quiet_hours", now=desk.now)
+        return
     else:
         request = message(desk, offer, campaign, name)
         outcome = desk.ask(offer.customer_id, request, mode=offer.terms.mode)
@@ -107,14 +113,25 @@ def take(desk: Desk, offer: RetentionOffer, campaign: RetentionCampaign, name: s
         offer.close("lost", now=desk.now, read_until=desk.read_until)
 
 
-def _pointless(desk: Desk, offer: RetentionOffer, name: str) -> str | None:
+def _pointless(
+    desk: Desk, offer: RetentionOffer, campaign: RetentionCampaign, name: str
+) -> str | None:
     if desk.now - offer.steps[name].due_at > timedelta(hours=_MISSED_HOURS):
         return "missed"
     if name != ACKNOWLEDGE and offer.accepted_at is not None:
         return "accepted"
     if name in (OFFER, REMIND) and offer.declined_at is not None:
         return "declined"
+    if name == OFFER:
+        return _cannot_be_made(desk, offer) or still_stands(desk, offer, campaign)
     return None
+
+
+def _cannot_be_made(desk: Desk, offer: RetentionOffer) -> str | None:
+    """Return why an offer, if it were taken, could not be made at Stripe now."""
+    if offer.terms.mode != "on" or offer.offer is None or offer.offer.kind not in _AT_STRIPE:
+        return None
+    return desk.sending.obstacle("stripe", desk.site.installation, desk.site.public_url)
 
 
 def message(
@@ -148,9 +165,15 @@ def message(
         },
         language=terms.language,
         campaign=campaign.name,
-        unless={} if name in (ACKNOWLEDGE, WIN_BACK) else {"cancellation": terms.subscription},
+        unless=_unless(name, terms.subscription),
         expires_at=desk.now + timedelta(hours=_MISSED_HOURS),
     )
+
+
+def _unless(name: str, subscription: str) -> dict[str, str]:
+    if name == WIN_BACK:
+        return {"subscribed": "again"}
+    return {} if name == ACKNOWLEDGE else {"cancellation": subscription}
 
 
 def _told(chosen: ChosenOffer) -> dict[str, Any]:
@@ -171,6 +194,7 @@ def _tell_team(desk: Desk, offer: RetentionOffer) -> None:
             "currency": terms.currency,
             "amount_minor": terms.monthly_minor,
         },
+        campaign=terms.campaign,
         mode=terms.mode,
     )
 
@@ -181,42 +205,50 @@ def accept(desk: Desk, offer: RetentionOffer, campaign: RetentionCampaign, by: s
     Raises DecisionRefused, also where nothing may be changed at Stripe.
     """
     terms = offer.terms
-    obstacle = desk.sending.obstacle("stripe", desk.site.installation, desk.site.public_url)
-    if terms.mode != "on" or obstacle is not None:
+    obstacle = _cannot_be_made(desk, offer) or still_stands(desk, offer, campaign)
+    if offer.accepted_at is None and (terms.mode != "on" or obstacle is not None):
         raise DecisionRefused(f"The offer cannot be made ({obstacle or 'in shadow'}).")
     chosen = offer.accept(by, now=desk.now)
+    _take_back_cancellation(desk, offer)
     action = _AT_STRIPE.get(chosen.kind)
     if action is not None:
         request = EffectRequest(
             f"{offer.id}:accept",
             "stripe",
             action,
-            "action",
+            "confirmation",
             {"subscription": terms.subscription, **chosen.params},
-            campaign=campaign.name,
-        )
-        desk.ask(terms.customer_id, request, mode=terms.mode)
+        )  # a promise: it is kept whatever becomes of the campaign
+        desk.ask(terms.customer_id, request)
     what = "talk_to_customer" if chosen.kind in _BY_A_PERSON else "offer_accepted"
     desk.alert(
         terms.customer_id,
         f"{offer.id}:accepted",
         what,
         {"subscription": terms.subscription, "offer": chosen.name, "assigned_to": terms.assignee},
-        mode=terms.mode,
     )
     leave_out(desk, offer, "accepted")
     schedule_judgement(desk, offer, campaign)
+
+
+def _take_back_cancellation(desk: Desk, offer: RetentionOffer) -> None:
+    """Let a cancellation that is still to be scheduled at Stripe not undo what was accepted."""
+    outbox = desk.outbox(offer.customer_id)
+    for key, effect in outbox.effects.items():
+        request = effect.request
+        is_it = request.what == "schedule_cancellation" and effect.state in OPEN_STATES
+        if is_it and request.params.get("subscription") == offer.terms.subscription:
+            outbox.withdraw(key, "accepted", now=desk.now, read_until=desk.read_until)
 
 
 def _judge(desk: Desk, offer: RetentionOffer) -> None:
     """Say what came of it, by billing facts: saved is who is still subscribed."""
     standing = desk.standing(offer.customer_id, offer.terms.subscription)
     subscription = standing.subscription
-    stays = (
-        subscription is not None
-        and not standing.has_ended
-        and not subscription.cancel_at_period_end
-        and subscription.cancel_at is None
-    )
+    pays = subscription is not None and subscription.status in ("active", "trialing")
+    stays = pays and not standing.has_ended and not standing.is_leaving
     offer.take(JUDGE, "done", None, now=desk.now, read_until=desk.read_until)
-    offer.close("saved" if stays else "lost", now=desk.now, read_until=desk.read_until)
+    # A cancellation that never reached Stripe has saved nobody: somebody must look at it.
+    never = stays and not offer.is_confirmed and offer.accepted_at is None
+    outcome = "unconfirmed" if never else "saved" if stays else "lost"
+    offer.close(outcome, now=desk.now, read_until=desk.read_until)

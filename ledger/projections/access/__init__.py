@@ -151,9 +151,8 @@ def plans_of(decisions: Decisions) -> Plans:
     """Return which features plans have, by the newest version there is."""
     campaigns = decisions.find(Campaigns, Campaigns.STREAM)
     newest = campaigns.newest.get(NONE.name) if campaigns else None
-    if campaigns is None or newest is None:
-        return NONE
-    return read_plans(campaigns.versions[NONE.name, newest])
+    found = campaigns.versions[NONE.name, newest] if campaigns and newest is not None else None
+    return read_plans(found) if found is not None and found["kind"] == NONE.kind else NONE
 
 
 def _is_plans(event: RecordedEvent) -> bool:

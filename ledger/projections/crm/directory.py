@@ -10,6 +10,10 @@ from ledger.projections.projection import Connection
 from ledger.stripe_objects.contacts import Contact
 
 _CUSTOMER = "SELECT id, contact_position FROM customers WHERE id = %s AND NOT erased"
+_SUBSCRIBED = """
+SELECT FROM subscriptions WHERE customer_id = %s AND NOT is_deleted
+    AND status IN ('active', 'trialing', 'past_due') LIMIT 1
+"""
 _PRODUCTS = """
 SELECT coalesce(product.canonical ->> 'name', price.canonical ->> 'name')
 FROM unnest(%s::text[]) WITH ORDINALITY AS asked (id, place)
@@ -32,6 +36,10 @@ class CrmDirectory:
             return None
         found = contacts(connection, self._keys, [{"id": row[0], "contact_position": row[1]}])
         return found.get(customer_id)
+
+    def is_subscribed(self, connection: Connection, customer_id: str) -> bool:
+        """Return whether a customer has a subscription that goes on."""
+        return connection.execute(_SUBSCRIBED, [customer_id]).fetchone() is not None
 
     def product_of(self, connection: Connection, prices: Sequence[str]) -> str | None:
         """Return the name of what is sold at the first of these prices that has one."""

@@ -3,6 +3,8 @@ CREATE INDEX agenda_due ON agenda (due_at, stream, item);
 CREATE UNIQUE INDEX effects_key ON effects (stream, key);
 CREATE INDEX effects_asked ON effects (asked_at, key);
 CREATE INDEX effects_open ON effects (state, asked_at);
+CREATE INDEX effects_reference ON effects (reference) WHERE reference IS NOT NULL;
+CREATE INDEX effects_due ON effects (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX effects_customer ON effects (customer_id, asked_at);
 CREATE UNIQUE INDEX dunning_cases_id ON dunning_cases (id);
 CREATE INDEX dunning_cases_customer ON dunning_cases (customer_id);

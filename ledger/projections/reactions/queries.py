@@ -69,7 +69,8 @@ _BY = {
     "status": "status",
 }
 _RETENTION = """
-SELECT currency, CASE WHEN in_holdout THEN 'holdout' ELSE {by} END AS key,
+SELECT currency, CASE WHEN mode = 'shadow' THEN 'in shadow' WHEN in_holdout THEN 'holdout' ELSE {by}
+    END AS key,
     count(*) AS cancellations,
     count(*) FILTER (WHERE shown_at IS NOT NULL) AS offered,
     count(*) FILTER (WHERE accepted_at IS NOT NULL) AS accepted,
@@ -110,7 +111,7 @@ def lift(rows: list[Row]) -> dict[str | None, Row]:
     for currency in {row["currency"] for row in rows}:
         of = [row for row in rows if row["currency"] == currency]
         held = [row for row in of if row["key"] == "holdout"]
-        treated = [row for row in of if row["key"] != "holdout"]
+        treated = [row for row in of if row["key"] not in ("holdout", "in shadow")]
         saved, compared = _share(treated), _share(held)
         found[currency] = {
             "saved_share": saved,
