@@ -95,7 +95,9 @@ def observe_invoice_and_fee(ledger: Ledger) -> None:
 
     class Lists:
         def payment_method(self, method: str) -> Any:
-            return {"card": {"last4": "4242", "brand": "visa", "exp_month": 1, "exp_year": 2020}}
+            now = ledger.clock.now()
+            card = {"last4": "4242", "brand": "visa", "exp_month": now.month, "exp_year": now.year}
+            return {"card": card}
 
         def balance_transactions(self, since: int, until: int) -> list[list[Any]]:
             return [[moved(id=f"txn_{since}", exchange_rate=1.0, source=charge(currency="eur"))]]

@@ -17,15 +17,15 @@ def faults(found: Findings) -> list[str]:
 
 
 def test_nobody_is_written_to_after_paying(ledger: Ledger) -> None:
-    world = live(Reactor(ledger), 1, 30)
+    world = live(Reactor(ledger), 1, 15, days=25)
     found = look(world)
 
     assert faults(found) == []
-    assert found.mails > 40
+    assert found.mails > 20
 
 
 def test_with_dying_workers_two_at_once_nothing_is_lost_or_doubled(ledger: Ledger) -> None:
-    world = live(Reactor(ledger), 3, 25, deaths=0.1, workers=2)
+    world = live(Reactor(ledger), 3, 12, days=22, deaths=0.15, workers=2)
     found = look(world)
 
     assert faults(found) == []
@@ -42,9 +42,9 @@ def test_a_policy_that_does_not_listen_to_payments_is_found(
         return None if found == "paid" else found
 
     monkeypatch.setattr(Standing, "settled_as", deaf)
-    found = look(live(Reactor(ledger), 1, 20))
+    found = look(live(Reactor(ledger), 1, 12, days=22))
 
-    assert len(found.after_payment) > 5
+    assert len(found.after_payment) > 3
 
 
 @pytest.mark.long

@@ -227,19 +227,9 @@ class Outbox(Decision):
         if obstacle is None and request.purpose == "marketing" and self.is_unsubscribed:
             obstacle = "unsubscribed"
         fields = {
-            "key": request.key,
-            "kind": request.kind,
-            "what": request.what,
-            "purpose": request.purpose,
-            "params": request.params,
+            **vars(request),
             "customer_id": self.customer_id,
-            "language": request.language,
-            "campaign": request.campaign,
-            "unless": request.unless,
-            "expires_at": request.expires_at,
-            "actor": request.actor,
             "read_until": read_until,
-            "text": request.text,
             "timestamp": now,
         }
         if obstacle is None:
