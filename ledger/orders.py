@@ -154,7 +154,7 @@ def find_campaign(desk: Desk, name: str) -> Any:
     found = [
         one
         for shipped in SHIPPED
-        for one in desk.newest(shipped(), READERS[shipped().kind])
+        for one, _ in desk.campaigns(shipped(), READERS[shipped().kind])
         if one.name == name
     ]
     if not found:

@@ -612,7 +612,7 @@ def test_the_shipped_campaign_is_the_articles() -> None:
 
 
 def test_rebuilt_cases_effects_and_agenda_are_the_live_ones(
-    reactor: Reactor, settings: Settings
+    reactor: Reactor, settings: Settings, mailbox: Mailbox
 ) -> None:
     reactor.switch_on()
     reactor.told(*failed(reactor.at()))
@@ -621,4 +621,5 @@ def test_rebuilt_cases_effects_and_agenda_are_the_live_ones(
 
     done = Rebuild(settings, reactor.ledger, Reactions, workers=0).run(swap=False)
     assert done.differences == []
+    assert len(mailbox.mails) == 2  # and nobody was written to again
     assert reactor.rows("SELECT max(position) AS last FROM events") == last  # nothing was decided

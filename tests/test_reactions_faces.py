@@ -219,6 +219,20 @@ def test_a_subscription_is_canceled_by_api(reactor: Reactor, api: Api) -> None:
     assert api.post("/v1/subscriptions/sub_nobody/cancellation").status_code == 404
 
 
+def test_a_customer_bears_the_tags_of_what_is_open(reactor: Reactor, api: Api) -> None:
+    def tags() -> Any:
+        (one,) = api.get("/v1/customers?limit=5").json["data"]  # type: ignore[index]
+        assert api.get("/v1/customers/cus_andi").json["tags"] == one["tags"]  # type: ignore[index]
+        return one["tags"]
+
+    assert tags() == []
+    reactor.told(*failed(reactor.at()), leaves(reactor.at()))
+    assert tags() == ["cancellation_initiated", "payment_failed"]
+    reactor.told(paid(reactor.at(hours=1)))
+    assert tags() == ["cancellation_initiated"]
+    assert "tags" not in api.get("/v1/customers/cus_andi?as_of=2026-03-01").json  # type: ignore[operator]
+
+
 def test_entitlements_are_told(reactor: Reactor, api: Api) -> None:
     told = api.get("/v1/customers/cus_andi/entitlements").json
     assert told

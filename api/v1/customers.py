@@ -14,6 +14,7 @@ from api.v1.moments import AtMoment, moment_asked, not_found, told
 from api.v1.subscriptions import subscription_json
 from ledger.moments import Moment
 from ledger.projections.crm import past, queries
+from ledger.projections.reactions.queries import tags_of
 from ledger.stripe_objects.contacts import Contact
 
 STATUSES = (
@@ -58,8 +59,13 @@ def list_customers() -> Response:
         moment = moment_asked(caller, asked)
         page = past.page(caller.connection, queries.CUSTOMERS, moment, found=found, **asked)
         known = _contacts(caller, page.rows)
+        ids = [one["id"] for one in page.rows]
+        tags = {} if moment.is_past else tags_of(caller.connection, ids)
         return listed(
-            (customer_json(row, known.get(row["id"]), caller) for row in page.rows),
+            (
+                {**customer_json(row, known.get(row["id"]), caller), **_tagged(tags, row["id"])}
+                for row in page.rows
+            ),
             has_more=page.has_more,
             **told(moment),
         )
@@ -78,6 +84,9 @@ def show_customer(customer_id: str) -> Response:
         return jsonify(
             {
                 **customer_json(row, known.get(customer_id), caller),
+                **_tagged(
+                    {} if moment.is_past else tags_of(caller.connection, [customer_id]), customer_id
+                ),
                 "subscriptions": [subscription_json(one) for one in subscriptions.rows],
                 **told(moment),
             }
@@ -138,6 +147,11 @@ def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> 
         contact = contact or Contact()
         shown.update(name=contact.name, email=contact.email, phone=contact.phone)
     return shown
+
+
+def _tagged(tags: dict[str, list[str]], customer_id: str) -> dict[str, Any]:
+    """Return what a customer is tagged with now; the past had no tags."""
+    return {"tags": tags[customer_id]} if customer_id in tags else {}
 
 
 def _customer(caller: Caller, customer_id: str, moment: Moment) -> queries.Row:

@@ -14,7 +14,7 @@ import msgspec
 from ledger.aggregates.sending import Brand
 from ledger.backtest import Tried
 from ledger.backtest import backtest as try_campaign
-from ledger.bootstrap import site_of
+from ledger.bootstrap import renderer_of, site_of
 from ledger.cli.context import Context, json_option, say_json, say_table, this_user
 from ledger.cli.effects import order
 from ledger.cli.progress import Bar
@@ -54,10 +54,7 @@ def list_(context: Context, as_json: bool) -> None:
             desk, _ = log_desk(connection, ledger.keys, site, ledger.clock.now())
             rows = []
             for shipped in SHIPPED:
-                known = desk.newest(shipped(), READERS[shipped().kind])
-                for one in known:
-                    is_shipped = one.name == shipped().name
-                    state = desk.state_of(one, is_shipped=is_shipped)
+                for one, state in desk.campaigns(shipped(), READERS[shipped().kind]):
                     rows.append({"kind": one.kind, "name": one.name, "version": one.version,
                                  "state": state})  # fmt: skip
     say_json(rows) if as_json else say_table(rows, ["kind", "name", "version", "state"])
@@ -83,6 +80,7 @@ def show(context: Context, name: str) -> None:
 def add(context: Context, file: Path, check: bool) -> None:
     """Add a campaign, or another version of one; running cases keep theirs."""
     given = read_toml(file)
+    _check_templates(context, file, given)
     if check:
         reader = READERS.get(str(given.get("kind")))
         if reader is None:
@@ -92,6 +90,18 @@ def add(context: Context, file: Path, check: bool) -> None:
         return
     added = order(context, lambda desk: add_campaign(desk, given, this_user()))
     click.echo(f"{added.kind} {added.name} version {added.version} was added.")
+
+
+def _check_templates(context: Context, file: Path, given: dict[str, Any]) -> None:
+    """Raise RequestInvalid for a step or rule whose message there is not, in every language."""
+    renderer = renderer_of(context.settings)
+    for part in [*(given.get("steps") or []), *(given.get("rules") or [])]:
+        named = part.get("template") if isinstance(part, dict) else None
+        if isinstance(named, str) and (missing := renderer.missing(named)):
+            raise RequestInvalid(
+                f"{file}: there is no template {named}.{missing}; `ledger effects preview` lists"
+                " those there are, others lie in LEDGER_HOME/templates."
+            )
 
 
 @campaigns.command("on")

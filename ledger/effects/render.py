@@ -23,11 +23,12 @@ from jinja2 import (
     StrictUndefined,
     Template,
     TemplateError,
+    TemplateNotFound,
 )
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
 
-from ledger.aggregates.sending import Brand
+from ledger.aggregates.sending import LANGUAGES, Brand
 from ledger.effects import wording
 from ledger.errors import RequestInvalid
 
@@ -61,6 +62,12 @@ class Renderer:
         """Return a short message; raises like `mail`."""
         text = self._block("body", template, language, fields)
         return Rendered("", " ".join(text.split()), None)
+
+    def missing(self, template: str) -> str | None:
+        """Return a language in which there is no such message, None if there is one in each."""
+        return next(
+            (one for one in LANGUAGES if not _is_there(self._text, f"{template}.{one}.j2")), None
+        )
 
     def _block(self, block: str, template: str, language: str, fields: Mapping[str, Any]) -> str:
         try:
@@ -100,6 +107,16 @@ class Renderer:
             "words": wording.words()[language],
             "m": environment.get_template(f"macros.{kind}.j2").module,
         }
+
+
+def _is_there(environment: SandboxedEnvironment, name: str) -> bool:
+    try:
+        environment.get_template(name)
+    except TemplateNotFound:
+        return False
+    except TemplateError:
+        return True  # with a fault, of which `preview` tells
+    return True
 
 
 def _faulty(template: str, language: str, error: Exception) -> RequestInvalid:

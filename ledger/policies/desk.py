@@ -17,10 +17,11 @@ from ledger.aggregates.campaigns import Campaigns
 from ledger.aggregates.decision import Decision
 from ledger.aggregates.effect import EffectRequest, EffectState
 from ledger.aggregates.outbox import Outbox
-from ledger.aggregates.sending import Brand, Sending
+from ledger.aggregates.sending import LANGUAGES, Brand, Sending
 from ledger.decisions import Connection, Decisions
 from ledger.log import Log
 from ledger.policies.campaign import C, Campaign
+from ledger.policies.timing import clock_of
 from ledger.privacy.keys import KeyRing
 from ledger.standing import Standing, standing_of
 
@@ -34,6 +35,15 @@ class Site:
 
     installation: str | None
     public_url: str | None
+
+
+@dataclass(frozen=True)
+class Addressing:
+    """How a customer is written to, and how their zone is known."""
+
+    zone: str
+    zone_source: str
+    language: str
 
 
 class Store(Protocol):
@@ -109,18 +119,33 @@ class Desk:
         found: Campaigns = self._single(Campaigns)
         return read(found.versions[name, version])
 
-    def newest(self, shipped: C, read: Callable[[Mapping[str, Any]], C]) -> list[C]:
-        """Return the newest version of each campaign of a kind, the shipped one last."""
+    def campaigns(self, shipped: C, read: Callable[[Mapping[str, Any]], C]) -> list[tuple[C, str]]:
+        """Return the newest version of a kind's campaigns with their states, the shipped one last.
+
+        A campaign is off, in shadow or on; what was shipped begins in shadow, all else off.
+        """
         found: Campaigns = self._single(Campaigns)
         added = [found.versions[name, version] for name, version in sorted(found.newest.items())]
         own = [read(one) for one in added if one["kind"] == shipped.kind]
         others = [one for one in own if one.name != shipped.name]
         same = [one for one in own if one.name == shipped.name and one.version > shipped.version]
-        return [*others, *(same or [shipped])]
+        states = self.sending.campaigns
+        return [
+            (one, states.get(one.name, "shadow" if one.name == shipped.name else "off"))
+            for one in [*others, *(same or [shipped])]
+        ]
 
-    def state_of(self, campaign: Campaign, *, is_shipped: bool) -> str:
-        """Return whether a campaign is off, in shadow or on; what was shipped begins in shadow."""
-        return self.sending.campaigns.get(campaign.name, "shadow" if is_shipped else "off")
+    def running(self, shipped: C, read: Callable[[Mapping[str, Any]], C]) -> list[tuple[C, str]]:
+        """Return those of the campaigns that are not off."""
+        return [one for one in self.campaigns(shipped, read) if one[1] != "off"]
+
+    def addressing(self, standing: Standing) -> Addressing:
+        """Return on whose clock and in which language somebody is written to."""
+        customer, brand = standing.customer, self.brand
+        country = customer.country if customer else None
+        clock = clock_of(country, brand.zone)
+        locales = customer.preferred_locales if customer else []
+        return Addressing(clock.zone, clock.source, language_of(locales, country, brand.language))
 
     def keep(self, campaign: Campaign) -> None:
         """Let the log have this version of a campaign: what runs by it shall find it again."""
@@ -197,6 +222,6 @@ def language_of(locales: Iterable[str], country: str | None, otherwise: str) -> 
     """Return in which of our languages somebody is written to: as they prefer, as their country
     speaks, as the business does."""
     for locale in locales:
-        if (language := locale[:2].lower()) in ("en", "id"):
+        if (language := locale[:2].lower()) in LANGUAGES:
             return language
     return "id" if country == "ID" else otherwise

@@ -13,7 +13,7 @@ from ledger.aggregates import Customer, Subscription
 from ledger.aggregates.dunning_case import CaseFailure, CaseTerms, DunningCase
 from ledger.clock import utc
 from ledger.log import RecordedEvent
-from ledger.policies.desk import Desk, language_of
+from ledger.policies.desk import Desk
 from ledger.policies.dunning import contradictions, steering, steps
 from ledger.policies.dunning.campaign import (
     DunningCampaign,
@@ -23,7 +23,6 @@ from ledger.policies.dunning.campaign import (
 )
 from ledger.policies.dunning.conditions import applies
 from ledger.policies.policy import Policy
-from ledger.policies.timing import clock_of
 from ledger.standing import Failures, Standing
 from ledger.stripe_objects import views
 
@@ -125,17 +124,10 @@ class Dunning(Policy):
         self, desk: Desk, standing: Standing, invoice: views.Invoice, failure: CaseFailure
     ) -> tuple[DunningCampaign | None, str]:
         """Return the first campaign that is not off and is for this invoice, and its state."""
-        for campaign, state in self.campaigns(desk):
-            if state != "off" and applies(campaign.applies_to, standing, invoice, failure):
+        for campaign, state in desk.running(shipped(), read_campaign):
+            if applies(campaign.applies_to, standing, invoice, failure):
                 return campaign, state
         return None, "off"
-
-    def campaigns(self, desk: Desk) -> list[tuple[DunningCampaign, str]]:
-        """Return the campaigns with their states, those of the business's own first."""
-        return [
-            (one, desk.state_of(one, is_shipped=one.name == shipped().name))
-            for one in desk.newest(shipped(), read_campaign)
-        ]
 
     def _close_if_over(self, desk: Desk, case: DunningCase) -> bool:
         """Close a case whose invoice is settled, whose subscription or customer is gone."""
@@ -196,10 +188,7 @@ def _terms(
     campaign: DunningCampaign,
     mode: str,
 ) -> CaseTerms:
-    customer, brand = standing.customer, desk.brand
-    country = customer.country if customer else None
-    clock = clock_of(country, brand.zone)
-    locales = customer.preferred_locales if customer else []
+    how = desk.addressing(standing)
     return CaseTerms(
         standing.customer_id,
         invoice.id or "",
@@ -210,9 +199,9 @@ def _terms(
         campaign.name,
         campaign.version,
         mode,
-        clock.zone,
-        clock.source,
-        language_of(locales, country, brand.language),
+        how.zone,
+        how.zone_source,
+        how.language,
         failures.first_at,
         _is_old(desk.now, failures.first_at, campaign),
     )

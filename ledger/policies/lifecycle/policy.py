@@ -7,11 +7,10 @@ from datetime import timedelta
 
 from ledger.aggregates.effect import EffectRequest
 from ledger.log import RecordedEvent
-from ledger.policies.desk import Desk, language_of
+from ledger.policies.desk import Desk
 from ledger.policies.lifecycle.campaign import LifecycleCampaign, Rule, read_campaign, shipped
 from ledger.policies.lifecycle.triggers import READERS, Happened
 from ledger.policies.policy import Policy
-from ledger.policies.timing import clock_of
 from ledger.standing import Standing
 
 _GOOD_HOURS = 48
@@ -28,7 +27,7 @@ class Lifecycle(Policy):
     def react(self, desk: Desk, events: Sequence[RecordedEvent]) -> None:
         """Ask for what the rules say of each of these events; of old ones nothing."""
         for event in events:
-            campaign, mode = _campaign(desk)
+            campaign, mode = next(iter(desk.running(shipped(), read_campaign)), (None, "off"))
             if campaign is None or event.customer_id is None:
                 continue
             if desk.now - event.occurred_at > timedelta(hours=campaign.fact_age_hours_max):
@@ -46,14 +45,6 @@ class Lifecycle(Policy):
         """Do nothing: all of it is answered at once."""
 
 
-def _campaign(desk: Desk) -> tuple[LifecycleCampaign | None, str]:
-    for campaign in desk.newest(shipped(), read_campaign):
-        mode = desk.state_of(campaign, is_shipped=campaign.name == shipped().name)
-        if mode != "off":
-            return campaign, mode
-    return None, "off"
-
-
 def _answer(
     desk: Desk,
     campaign: LifecycleCampaign,
@@ -62,8 +53,7 @@ def _answer(
     standing: Standing,
     happened: Happened,
 ) -> None:
-    customer, brand = standing.customer, desk.brand
-    country = customer.country if customer else None
+    how = desk.addressing(standing)
     key = f"lifecycle:{happened.on}:{happened.key}"
     if rule.template is not None:
         request = EffectRequest(
@@ -71,10 +61,8 @@ def _answer(
             kind="mail",
             what=rule.template,
             purpose="confirmation",
-            params={**happened.params, "zone": clock_of(country, brand.zone).zone},
-            language=language_of(
-                customer.preferred_locales if customer else [], country, brand.language
-            ),
+            params={**happened.params, "zone": how.zone},
+            language=how.language,
             campaign=campaign.name,
             unless=happened.unless,
             expires_at=desk.now + timedelta(hours=_GOOD_HOURS),

@@ -13,12 +13,11 @@ from ledger.aggregates import Customer, Subscription
 from ledger.aggregates.retention_offer import RetentionOffer, RetentionTerms
 from ledger.clock import utc
 from ledger.log import RecordedEvent
-from ledger.policies.desk import Desk, language_of
+from ledger.policies.desk import Desk
 from ledger.policies.policy import Policy
 from ledger.policies.retention import steps
 from ledger.policies.retention.campaign import RetentionCampaign, read_campaign, shipped
 from ledger.policies.retention.offers import choose, in_holdout, tenure_months
-from ledger.policies.timing import clock_of
 from ledger.policies.worth import monthly_minor
 from ledger.standing import Standing
 from ledger.stripe_objects import views
@@ -143,11 +142,8 @@ def open_offer(
     subscription = standing.subscription
     assert subscription is not None
     assert standing.subscription_id is not None
-    for campaign in desk.newest(shipped(), read_campaign):
-        mode = desk.state_of(campaign, is_shipped=campaign.name == shipped().name)
-        if mode != "off":
-            break
-    else:
+    campaign, mode = next(iter(desk.running(shipped(), read_campaign)), (None, "off"))
+    if campaign is None:
         return None
     if desk.now - asked_at > timedelta(hours=campaign.fact_age_hours_max):
         return None
@@ -183,10 +179,7 @@ def _terms(
     source: str,
     reason: str | None,
 ) -> RetentionTerms:
-    customer, brand = standing.customer, desk.brand
-    country = customer.country if customer else None
-    clock = clock_of(country, brand.zone)
-    locales = customer.preferred_locales if customer else []
+    how = desk.addressing(standing)
     return RetentionTerms(
         standing.customer_id,
         standing.subscription_id or "",
@@ -198,9 +191,9 @@ def _terms(
         subscription.currency,
         monthly_minor(subscription),
         tenure_months(subscription, desk.now),
-        clock.zone,
-        clock.source,
-        language_of(locales, country, brand.language),
+        how.zone,
+        how.zone_source,
+        how.language,
         ends_at(subscription),
         in_holdout(campaign, standing.customer_id),
         _assignee(campaign, standing.customer_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -131,6 +132,24 @@ def _share(rows: list[Row]) -> float | None:
 def _rows(connection: Connection, query: str, start: Any, end: Any) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query.encode(), {"start": start, "end": end}).fetchall()
+
+
+_TAGS = """
+SELECT customer_id, 'cancellation_initiated' FROM retention_offers
+WHERE customer_id = ANY (%(ids)s) AND outcome IS NULL AND accepted_at IS NULL
+    AND withdrawn_at IS NULL AND ended_at IS NULL
+UNION SELECT customer_id, 'payment_failed' FROM dunning_cases
+WHERE customer_id = ANY (%(ids)s) AND outcome IS NULL
+ORDER BY 1, 2
+"""
+
+
+def tags_of(connection: Connection, customers: Sequence[str]) -> dict[str, list[str]]:
+    """Return what each of these customers is tagged with, by what is open about them."""
+    found: dict[str, list[str]] = {one: [] for one in customers}
+    for customer, tag in connection.execute(_TAGS, {"ids": list(customers)}).fetchall():
+        found[customer].append(tag)
+    return found
 
 
 # The words of the business for how a case stands.
