@@ -35,7 +35,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "cancel_button": "Cancel my subscription",
         "canceled": "Your subscription is canceled",
         "canceled_text": "You keep everything until the end of the time you have paid for; then"
-        " nothing more is charged. We have sent you a mail about it.",
+        " nothing more is charged.",
         "unsubscribe": "No more offers by mail?",
         "unsubscribe_text": "Mails about your payments and your subscription still come.",
         "unsubscribe_button": "No more offers",
@@ -91,7 +91,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "cancel_button": "Hentikan langganan saya",
         "canceled": "Langgananmu sudah dihentikan",
         "canceled_text": "Semuanya tetap bisa dipakai sampai masa yang sudah dibayar habis; setelah"
-        " itu tidak ada tagihan lagi. Kami sudah mengirim email tentang ini.",
+        " itu tidak ada tagihan lagi.",
         "unsubscribe": "Tidak mau penawaran lewat email lagi?",
         "unsubscribe_text": "Email tentang pembayaran dan langgananmu tetap dikirim.",
         "unsubscribe_button": "Tidak mau penawaran lagi",
