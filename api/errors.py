@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 import psycopg
-from flask import Flask, Response
+from flask import Flask, Response, g
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -49,6 +49,7 @@ TITLES = {
     409: "Conflict",
     413: "Too large",
     415: "Unsupported media type",
+    429: "Too many requests",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -73,28 +74,28 @@ class Problem:
     def headers(self) -> list[tuple[str, str]]:
         """Return the headers of the answer."""
         found = [("content-type", "application/problem+json"), *self.more_headers]
-        if self.status == 503:
+        if self.status in (429, 503):
             found.append(("retry-after", RETRY_AFTER_SECONDS))
         if self.status == 401:
             found.append(("www-authenticate", "Bearer"))
         return found
 
-    @property
-    def body(self) -> bytes:
+    def body(self, request_id: str | None = None) -> bytes:
         """Return the problem+json document."""
-        return json.dumps(
-            {
-                "type": "about:blank",
-                "title": TITLES.get(self.status, "Error"),
-                "status": self.status,
-                "code": self.code,
-                "detail": self.detail,
-            }
-        ).encode()
+        told = {
+            "type": "about:blank",
+            "title": TITLES.get(self.status, "Error"),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        if request_id is not None:
+            told["request_id"] = request_id
+        return json.dumps(told).encode()
 
     def response(self) -> Response:
         """Return the answer as Flask gives it."""
-        return Response(self.body, self.status, self.headers)
+        return Response(self.body(g.get("request_id")), self.status, self.headers)
 
 
 def problem(status: int, code: str, detail: str) -> Response:

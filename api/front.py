@@ -61,7 +61,7 @@ class Front:
             raise
         except Exception as error:  # noqa: BLE001 — every error has its answer
             problem = problem_of(error)
-            return problem.status, problem.headers, problem.body
+            return problem.status, problem.headers, problem.body()
         environ = _environ(scope, body)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _through, self._site, environ)

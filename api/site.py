@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from api import callbacks, errors, health, links, v1
+from api import callbacks, entrance, errors, health, links, openapi, requests, v1
 from ledger.bootstrap import Installation
 
 
@@ -14,8 +14,11 @@ def create_site(installation: Installation) -> Flask:
     site.extensions["installation"] = installation
     site.json.sort_keys = False  # type: ignore[attr-defined]
     errors.register(site)
+    requests.register(site)
     site.register_blueprint(health.blueprint)
     site.register_blueprint(v1.blueprint)
     site.register_blueprint(links.blueprint)
     site.register_blueprint(callbacks.blueprint)
+    site.register_blueprint(entrance.blueprint)
+    site.register_blueprint(openapi.blueprint)
     return site

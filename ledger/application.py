@@ -40,7 +40,7 @@ REFRESH_SECONDS = 1.0
 APPEND_LOCK_SECONDS_MAX = 15  # who gave up waiting shall leave no session behind that goes on
 SETTING_NAMES = (
     "mode", "stripe_account", "webhook_secrets", "public_url", "api_key", "demo_start", "smtp_url",
-    "sms_url", "alert_urls", "bounces_url",
+    "sms_url", "alert_urls", "bounces_url", "openid_url",
 )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ class LedgerSettings:
     sms_url: str | None = field(default=None, repr=False)
     alert_urls: tuple[str, ...] = field(default=(), repr=False)
     bounces_url: str | None = field(default=None, repr=False)
+    openid_url: str | None = field(default=None, repr=False)
 
     @property
     def is_demo(self) -> bool:
@@ -303,6 +304,7 @@ def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> L
             settings.sms_url,
             settings.alert_urls,
             settings.bounces_url,
+            settings.openid_url,
         )
     return LedgerSettings(
         name,
@@ -317,6 +319,7 @@ def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> L
         own.get("sms_url") or None,
         tuple(own.get("alert_urls", "").split()),
         own.get("bounces_url") or None,
+        own.get("openid_url") or None,
     )
 
 

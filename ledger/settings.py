@@ -34,6 +34,7 @@ class Settings:
     sms_url: str | None = field(default=None, repr=False)
     alert_urls: tuple[str, ...] = field(default=(), repr=False)
     bounces_url: str | None = field(default=None, repr=False)
+    openid_url: str | None = field(default=None, repr=False)
     installation: str | None = None
 
     @classmethod
@@ -62,6 +63,7 @@ class Settings:
             sms_url=text("LEDGER_SMS_URL"),
             alert_urls=tuple(environ.get("LEDGER_ALERT_URLS", "").split()),
             bounces_url=text("LEDGER_BOUNCES_URL"),
+            openid_url=text("LEDGER_OPENID_URL"),
             installation=_installation(text("LEDGER_INSTALLATION")),
         )
 
@@ -81,6 +83,7 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_SMS_URL": "`twilio://SID:TOKEN@+15550006666`",
     "LEDGER_ALERT_URLS": "where the team is told of things: addresses of Apprise, by blanks",
     "LEDGER_BOUNCES_URL": "`imaps://user:password@host/INBOX`: the mailbox where bounces arrive",
+    "LEDGER_OPENID_URL": "`https://client:secret@issuer.example/path`: people may come in by it",
     "LEDGER_INSTALLATION": "the name of this installation; unset: made once in LEDGER_HOME",
     "STRIPE_API_BASE": "another address for Stripe's API; for tests with a Stripe of your own",
 }

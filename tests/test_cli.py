@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from ledger import tokens
 from ledger.application import Ledger, change_settings, keep_mode
 from ledger.bootstrap import Installation
 from ledger.cli import main
 from ledger.database.migrate import schema_of
 from ledger.errors import SettingsInvalid
 from ledger.log.seals import seal
+from ledger.people import tokens
 from ledger.settings import DEFAULT_LEDGER, Settings
 from tests.conftest import new_ledger
 from tests.facts import SECRET, T0, Json, customer, event, project, record, signed, subscription
@@ -233,7 +233,7 @@ def test_a_token_is_shown_once_works_and_is_useless_once_revoked(
 ) -> None:
     made = shell("token", "create", "--name", "books", "--scope", "personal", "--json").json
     with told.pool.connection() as connection:
-        token = tokens.find(connection, made["token"])
+        token = tokens.find(connection, made["token"], told.clock.now())
     assert token is not None
     assert token.may("personal")
 
@@ -243,7 +243,7 @@ def test_a_token_is_shown_once_works_and_is_useless_once_revoked(
 
     assert shell("token", "revoke", made["id"]).out == f"{made['id']} is revoked.\n"
     with told.pool.connection() as connection:
-        assert tokens.find(connection, made["token"]) is None
+        assert tokens.find(connection, made["token"], told.clock.now()) is None
 
 
 @pytest.fixture
@@ -298,24 +298,25 @@ def test_a_ledger_that_has_recorded_test_events_does_not_go_on_in_live_mode(
 
 
 def test_another_bootstrap_token_ends_the_one_before(ledger: Ledger) -> None:
+    now = ledger.clock.now()
     with ledger.pool.connection() as connection:
         tokens.preset(connection, "first")
         tokens.preset(connection, "second")
-        assert tokens.find(connection, "first") is None
-        assert tokens.find(connection, "second") is not None
+        assert tokens.find(connection, "first", now) is None
+        assert tokens.find(connection, "second", now) is not None
 
         (known,) = tokens.listed(connection)
         tokens.revoke(connection, known["id"])
         tokens.preset(connection, "third")
         tokens.preset(connection, "second")
-        assert tokens.find(connection, "second") is None  # revoked is revoked for good
+        assert tokens.find(connection, "second", now) is None  # revoked is revoked for good
 
         tokens.preset(connection, None)
-        assert tokens.find(connection, "third") is None
+        assert tokens.find(connection, "third", now) is None
         tokens.preset(connection, "third")
-        found = tokens.find(connection, "third")
+        found = tokens.find(connection, "third", now)
         assert found is not None
-        assert found.may("admin")
+        assert found.may("people")
 
 
 def test_migrating_what_is_migrated_does_nothing(shell: Shell) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from ledger import tokens
 from ledger.aggregates import FACTS
 from ledger.application import Ledger
 from ledger.bootstrap import Installation
+from ledger.people import tokens
 from ledger.projections.crm.sentences import sentence_for
 from tests.conftest import empty_views, new_ledger
 from tests.facts import (
@@ -1027,7 +1027,9 @@ def test_without_a_limit_a_page_has_ten(ledger: Ledger, tell: Tell) -> None:
     assert (len(page["data"]), page["has_more"]) == (10, True)
 
 
-def test_events_are_paged_by_position(seven: Ledger, tell: Tell) -> None:
+def test_events_are_paged_by_position(seven: Ledger, client: Client) -> None:
+    tell = telling(asking(client, seven, "read"))  # who reads what is personal adds to the log
+
     def positions(**cursors: Any) -> list[int]:
         return [one["id"] for one in tell("events", **cursors)["data"]]
 

@@ -19,6 +19,7 @@ from ledger.aggregates.decision import Decision, DecisionEvent
 from ledger.aggregates.dunning_case import CaseFailure, CaseTerms, DunningCase
 from ledger.aggregates.effect import EffectRequest
 from ledger.aggregates.outbox import Outbox
+from ledger.aggregates.people import Access, Program, User
 from ledger.aggregates.retention_offer import (
     ChosenOffer,
     OfferBudget,
@@ -133,10 +134,28 @@ def others() -> Iterator[Decision]:
     yield campaigns
 
 
+def people() -> Iterator[Decision]:
+    user = User.add("usr_1", "auditor", NOW, actor="usr_2", now=NOW)
+    user.note(User.RoleChanged, actor="usr_2", role="auditor", expires_at=NOW, now=NOW)
+    user.note(User.Invited, actor="usr_2", until=NOW, now=NOW)
+    for event in (User.PasswordSet, User.SecondFactorSet, User.SecondFactorReset, User.LoggedOut,
+                  User.Disabled, User.Enabled):  # fmt: skip
+        user.note(event, actor="usr_1", now=NOW)
+    user.note(User.RecoveryCodeUsed, actor="usr_1", left=9, now=NOW)
+    user.note(User.LoggedIn, actor="usr_1", how="password", second_factor=True, now=NOW)
+    user.note(User.LogInFailed, because="password", now=NOW)
+    user.note(User.Locked, until=NOW, now=NOW)
+    yield user
+    token = Program.add("tok_1", ["read"], NOW, replaces="tok_0", actor="usr_2", now=NOW)
+    token.revoke(actor="usr_2", now=NOW)
+    yield token
+    yield Access.log("req_1", actor="usr_1", what="GET /v1/customers", subjects=["cus_1"], now=NOW)
+
+
 def stored() -> dict[str, EnvelopedEvent]:
     """Return one stored event of each class of ours, the richest there is."""
     mapper, found = LedgerMapper(), dict[str, EnvelopedEvent]()
-    for aggregate in (dunning(), retention(), outbox(), sending(), *others()):
+    for aggregate in (dunning(), retention(), outbox(), sending(), *others(), *people()):
         for event in aggregate.collect_events():
             one = mapper.to_stored_event(event)
             found.setdefault(one.topic, one)

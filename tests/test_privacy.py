@@ -27,12 +27,12 @@ from hypothesis import strategies as st
 from psycopg import sql
 from werkzeug.test import Client
 
-from ledger import tokens
 from ledger.application import Ledger, open_ledger
 from ledger.bootstrap import installation
 from ledger.database import Database
 from ledger.errors import LedgerError, MasterKeyMismatch, MasterKeyMissing, SettingsInvalid
 from ledger.log.seals import seal
+from ledger.people import tokens
 from ledger.privacy.box import BoxUnreadable, open_box, seal_box
 from ledger.privacy.cards import mask_card_numbers
 from ledger.privacy.classify import PersonalLeaf, classify, restore

@@ -17,7 +17,6 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from api import links as pages
-from ledger import tokens
 from ledger.application import Ledger
 from ledger.bootstrap import Installation, site_of
 from ledger.effects.bounces import bounces_in, bounces_in_mail
@@ -25,6 +24,7 @@ from ledger.effects.performing import Receipt
 from ledger.errors import SettingsInvalid
 from ledger.links import Link, LinkExpired, LinkInvalid, Links
 from ledger.orders import sending_to_change
+from ledger.people import tokens
 from ledger.policies.desk import Site
 from ledger.settings import Settings
 from ledger.suppression import read_mailbox

@@ -12,13 +12,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
-from ledger import tokens
 from ledger.application import Ledger
 from ledger.clock import SystemClock, utc
 from ledger.errors import NotFound, RequestInvalid
 from ledger.log import Log
 from ledger.log.log import prepare
 from ledger.moments import Moment, instant_of, moment_of
+from ledger.people import tokens
 from ledger.projections.crm import past, queries
 from ledger.streams import changes_between, stream_at
 from tests.conftest import empty
@@ -297,14 +297,14 @@ def test_who_has_just_written_can_wait_for_the_views(ledger: Ledger, ask: Ask) -
     record(ledger, *life())
     project(ledger)
 
-    assert ask("customers", after_position=7)[0] == 200
+    assert ask("payments", after_position=7)[0] == 200
     assert ask("status", after_position=0)[0] == 200
-    code, told = ask("customers", after_position="soon")
+    code, told = ask("payments", after_position="soon")
     assert (code, told["code"]) == (400, "parameter_invalid")
-    code, told = ask("customers", after_position=8)
+    code, told = ask("payments", after_position=8)
     assert (code, told["code"]) == (400, "parameter_invalid")
     record(ledger, event("customer.updated", customer(), at=T0 + 60 * DAY))
-    code, told = ask("customers", after_position=8)
+    code, told = ask("payments", after_position=8)
     assert (code, told["code"]) == (503, "views_behind")
 
 

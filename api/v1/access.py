@@ -1,76 +1,133 @@
-"""Who asks: a bearer token names its ledger and what it may do there."""
+"""Who asks: a bearer token, or the session of a person who came in; and what they may do."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from flask import request
+from flask import g, request
 
+from api import rates
 from api.context import current_installation
 from api.errors import ApiError
+from api.sessions import FORM_HEADER, session_secret
 from api.v1.lists import AFTER_POSITION
-from ledger import tokens
 from ledger.application import Ledger
 from ledger.errors import LedgerUnknown
 from ledger.log import Log
 from ledger.log.log import prepare
+from ledger.people import sessions, tokens
+from ledger.people.actors import Actor
+from ledger.people.permissions import Permission, scope_for
+from ledger.people.reads import note_read
 from ledger.projections.waiting import wait_for
 
 WAIT_SECONDS_MAX = 5.0
-UNKNOWN = "This token is unknown or was revoked."
+UNKNOWN = "This token is unknown, has expired or was revoked."
+Connection = psycopg.Connection[tuple[Any, ...]]
+Finder = Callable[[Connection], Actor]
+_SAFE = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The ledger a request is for, what it may see, and a connection to read with."""
+    """The ledger a request is for, who asks, and a connection to read with."""
 
     ledger: Ledger
-    token: tokens.Token
-    connection: psycopg.Connection[tuple[Any, ...]]
+    actor: Actor
+    connection: Connection
+    told: set[str] = field(default_factory=set)
 
     @property
     def sees_personal(self) -> bool:
         """Whether names, addresses and the like may be told."""
-        return self.token.may("personal")
+        return self.actor.may("personal")
+
+    def tell(self, subjects: Iterable[str | None]) -> None:
+        """Note of whom something personal is told: it is in the log before the answer goes out."""
+        self.told.update(one for one in subjects if one)
+
+    def require(self, permission: Permission) -> None:
+        """Raise ApiError 403 if they may not do that."""
+        if not self.actor.may(permission):
+            raise ApiError(
+                403,
+                "scope_missing",
+                f"This needs the permission `{permission}`: a token with the scope"
+                f" `{scope_for(permission)}`, or a role that has it.",
+            )
 
 
 @contextmanager
-def reading() -> Iterator[Caller]:
-    """Let the request read its token's ledger; raise ApiError 401 or 403 if it may not."""
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "basic" and request.authorization is not None:
-        secret = request.authorization.username or ""  # `curl -u TOKEN:`, as one does with Stripe
-    elif scheme.lower() != "bearer":
-        secret = ""
-    if not secret.strip():
-        raise ApiError(401, "token_missing", "Send a token: `Authorization: Bearer …`.")
-    secret = secret.strip()
-    try:
-        ledger = current_installation().ledger(tokens.ledger_named_by(secret))
-    except LedgerUnknown:
-        raise ApiError(401, "token_invalid", UNKNOWN) from None
+def reading(permission: Permission = "read") -> Iterator[Caller]:
+    """Let the request read its caller's ledger; raise ApiError 401 or 403 if it may not."""
+    ledger, find = _claimed()
     if (asked := request.args.get(AFTER_POSITION)) is not None:
         with ledger.pool.connection() as connection:
-            _reader(connection, secret)
+            _admitted(ledger, connection, find, permission)
             last = Log(connection).last_position()
         _wait_for(ledger, asked, last)
     with ledger.pool.connection() as connection:
         prepare(connection)
-        yield Caller(ledger, _reader(connection, secret), connection)
+        caller = _admitted(ledger, connection, find, permission)
+        yield caller
+        if caller.told:
+            what = f"{request.method} {request.url_rule}"
+            note_read(ledger, connection, caller.actor, g.request_id, what, caller.told)
 
 
-def _reader(connection: psycopg.Connection[tuple[Any, ...]], secret: str) -> tokens.Token:
-    token = tokens.find(connection, secret)
-    if token is None:
+def _admitted(
+    ledger: Ledger, connection: Connection, find: Finder, permission: Permission
+) -> Caller:
+    caller = Caller(ledger, find(connection), connection)
+    g.actor = caller.actor.id
+    rates.count(caller.actor)
+    caller.require(permission)
+    return caller
+
+
+def _claimed() -> tuple[Ledger, Finder]:
+    """Return the ledger that the request names, and what finds out who asks."""
+    header = request.headers.get("Authorization", "")
+    scheme, _, secret = header.partition(" ")
+    secret = secret.strip()
+    if scheme.lower() == "basic" and request.authorization is not None:
+        secret = request.authorization.username or ""  # `curl -u TOKEN:`, as one does with Stripe
+    elif scheme.lower() != "bearer":
+        secret = ""
+    cookie = None if header else session_secret()
+    if not secret and cookie is None:
+        raise ApiError(401, "token_missing", "Send a token: `Authorization: Bearer …`.")
+    named = sessions.ledger_named_by(cookie) if cookie else tokens.ledger_named_by(secret)
+    try:
+        ledger = current_installation().ledger(named)
+    except LedgerUnknown:
+        raise ApiError(401, "token_invalid", UNKNOWN) from None
+    if cookie is None:
+        return ledger, lambda connection: _program(ledger, connection, secret)
+    return ledger, lambda connection: _person(ledger, connection, cookie)
+
+
+def _program(ledger: Ledger, connection: Connection, secret: str) -> Actor:
+    found = tokens.find(connection, secret, ledger.clock.now())
+    if found is None:
         raise ApiError(401, "token_invalid", UNKNOWN)
-    if not token.may("read"):
-        raise ApiError(403, "scope_missing", "This token may not read.")
-    return token
+    return found
+
+
+def _person(ledger: Ledger, connection: Connection, secret: str) -> Actor:
+    found = sessions.find(connection, ledger.master, secret, ledger.clock.now())
+    if found is None or not found.is_in:
+        raise ApiError(401, "session_ended", "This session has ended: sign in again.")
+    if request.method not in _SAFE and not found.is_form(request.headers.get(FORM_HEADER, "")):
+        raise ApiError(
+            403, "form_token_missing", f"Send the page's form token as the header `{FORM_HEADER}`."
+        )
+    return found.actor
 
 
 def _wait_for(ledger: Ledger, asked: str, last: int) -> None:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+from typing import Any
 
 from api.context import current_installation
-from api.errors import ApiError
-from api.v1.access import reading
+from api.v1 import shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Json, Taking
 from ledger.bootstrap import site_of
 from ledger.effects.bounces import bounces_in
 from ledger.suppression import suppress_addresses
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.post("/bounces")(take_bounces)
-
-
-def take_bounces() -> Response:
+def take_bounces(caller: Caller, told: Any) -> Json:
     """Let the addresses that bounced get no more mail; each is told of once, however often sent."""
-    told = request.get_json(silent=True)
-    if told is None:
-        raise ApiError(400, "body_invalid", "Send what the mail provider tells, as JSON.")
-    with reading() as caller:
-        if not caller.token.may("write"):
-            raise ApiError(403, "scope_missing", "This needs a token with the scope `write`.")
     found = bounces_in(told)
     site = site_of(current_installation().settings, caller.ledger)
     suppressed = suppress_addresses(caller.ledger, site, found)
-    return jsonify(object="bounces", told=len(found), suppressed=suppressed)
+    return {"object": "bounces", "told": len(found), "suppressed": suppressed}
+
+
+ENDPOINTS = (Taking(path="/bounces", handle=take_bounces, answer=shapes.BOUNCES),)

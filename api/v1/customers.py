@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
 from marshmallow import fields, validate
 
 from api.errors import ApiError
-from api.v1.access import Caller, reading
-from api.v1.lists import ListQuery, PageQuery, listed, query, text_filter
+from api.v1 import schema, shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Json, Reading
+from api.v1.lists import ListQuery, PageQuery, listed, text_filter
 from api.v1.moments import AtMoment, moment_asked, not_found, told
 from api.v1.subscriptions import subscription_json
 from ledger.moments import Moment
@@ -37,97 +38,78 @@ class StoryQuery(PageQuery, AtMoment):
     starting_after = fields.Integer(validate=validate.Range(min=0, max=2**63 - 1))
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.get("/customers")(list_customers)
-    blueprint.get("/customers/<customer_id>")(show_customer)
-    blueprint.get("/customers/<customer_id>/timeline")(list_timeline)
-
-
-def list_customers() -> Response:
+def list_customers(caller: Caller, asked: Json) -> Json:
     """Return customers, newest first."""
-    asked = query(CustomersQuery())
-    with reading() as caller:
-        email, text = asked.pop("email", None), asked.pop("search", None)
-        if (email or text) and not caller.sees_personal:
-            raise ApiError(
-                403, "scope_missing", "Searching by name or e-mail needs the scope `personal`."
-            )
-        found = queries.search_filter(
-            caller.ledger.master.derive("search"), email=email, query=text
+    email, text = asked.pop("email", None), asked.pop("search", None)
+    if (email or text) and not caller.sees_personal:
+        raise ApiError(
+            403, "scope_missing", "Searching by name or e-mail needs the scope `personal`."
         )
-        moment = moment_asked(caller, asked)
-        page = past.page(caller.connection, queries.CUSTOMERS, moment, found=found, **asked)
-        known = _contacts(caller, page.rows)
-        ids = [one["id"] for one in page.rows]
-        tags = {} if moment.is_past else tags_of(caller.connection, ids)
-        return listed(
-            (
-                {**customer_json(row, known.get(row["id"]), caller), **_tagged(tags, row["id"])}
-                for row in page.rows
-            ),
-            has_more=page.has_more,
-            **told(moment),
-        )
+    found = queries.search_filter(caller.ledger.master.derive("search"), email=email, query=text)
+    moment = moment_asked(caller, asked)
+    page = past.page(caller.connection, queries.CUSTOMERS, moment, found=found, **asked)
+    known = _contacts(caller, page.rows)
+    ids = [one["id"] for one in page.rows]
+    tags = {} if moment.is_past else tags_of(caller.connection, ids)
+    return listed(
+        (
+            {**customer_json(row, known.get(row["id"]), caller), **_tagged(tags, row["id"])}
+            for row in page.rows
+        ),
+        has_more=page.has_more,
+        **told(moment),
+    )
 
 
-def show_customer(customer_id: str) -> Response:
+def show_customer(caller: Caller, asked: Json, customer_id: str) -> Json:
     """Return one customer with their subscriptions."""
-    asked = query(AtMoment())
-    with reading() as caller:
-        moment = moment_asked(caller, asked)
-        row = _customer(caller, customer_id, moment)
-        known = _contacts(caller, [row])
-        subscriptions = past.page(
-            caller.connection, queries.SUBSCRIPTIONS, moment, limit=100, customer=customer_id
-        )
-        return jsonify(
-            {
-                **customer_json(row, known.get(customer_id), caller),
-                **_tagged(
-                    {} if moment.is_past else tags_of(caller.connection, [customer_id]), customer_id
-                ),
-                "subscriptions": [subscription_json(one) for one in subscriptions.rows],
-                **told(moment),
-            }
-        )
+    moment = moment_asked(caller, asked)
+    row = _customer(caller, customer_id, moment)
+    known = _contacts(caller, [row])
+    subscriptions = past.page(
+        caller.connection, queries.SUBSCRIPTIONS, moment, limit=100, customer=customer_id
+    )
+    return {
+        **customer_json(row, known.get(customer_id), caller),
+        **_tagged({} if moment.is_past else tags_of(caller.connection, [customer_id]), customer_id),
+        "subscriptions": [subscription_json(one) for one in subscriptions.rows],
+        **told(moment),
+    }
 
 
-def list_timeline(customer_id: str) -> Response:
+def list_timeline(caller: Caller, asked: Json, customer_id: str) -> Json:
     """Return what happened to a customer, in sentences, each linked to its event."""
-    asked = query(StoryQuery())
-    with reading() as caller:
-        moment = moment_asked(caller, asked)
-        _customer(caller, customer_id, moment)
-        story = queries.story(
-            caller.connection,
-            customer_id,
-            moment,
-            limit=asked["limit"],
-            after=asked.get("starting_after"),
-        )
-        return listed(
-            (
-                {
-                    "object": "timeline_entry",
-                    "id": line["position"],
-                    "created": int(line["occurred_at"].timestamp()),
-                    "sentence": line["sentence"],
-                    "type": line["type"],
-                    "event": {
-                        "position": line["position"],
-                        "stripe_event_id": line["stripe_event_id"],
-                        "url": f"/v1/events/{line['position']}",
-                    },
-                }
-                for line in story.rows
-            ),
-            has_more=story.has_more,
-            **told(moment),
-        )
+    moment = moment_asked(caller, asked)
+    _customer(caller, customer_id, moment)
+    story = queries.story(
+        caller.connection,
+        customer_id,
+        moment,
+        limit=asked["limit"],
+        after=asked.get("starting_after"),
+    )
+    return listed(
+        (
+            {
+                "object": "timeline_entry",
+                "id": line["position"],
+                "created": int(line["occurred_at"].timestamp()),
+                "sentence": line["sentence"],
+                "type": line["type"],
+                "event": {
+                    "position": line["position"],
+                    "stripe_event_id": line["stripe_event_id"],
+                    "url": f"/v1/events/{line['position']}",
+                },
+            }
+            for line in story.rows
+        ),
+        has_more=story.has_more,
+        **told(moment),
+    )
 
 
-def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> dict[str, Any]:
+def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> Json:
     """Return a customer; contact details only to those who may see them."""
     shown: dict[str, Any] = {
         "id": row["id"],
@@ -149,7 +131,7 @@ def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> 
     return shown
 
 
-def _tagged(tags: dict[str, list[str]], customer_id: str) -> dict[str, Any]:
+def _tagged(tags: dict[str, list[str]], customer_id: str) -> Json:
     """Return what a customer is tagged with now; the past had no tags."""
     return {"tags": tags[customer_id]} if customer_id in tags else {}
 
@@ -164,4 +146,28 @@ def _customer(caller: Caller, customer_id: str, moment: Moment) -> queries.Row:
 def _contacts(caller: Caller, rows: list[queries.Row]) -> dict[str, Contact]:
     if not caller.sees_personal:
         return {}
-    return queries.contacts(caller.connection, caller.ledger.keys, rows)
+    found = queries.contacts(caller.connection, caller.ledger.keys, rows)
+    caller.tell(found)
+    return found
+
+
+ENDPOINTS = (
+    Reading(
+        path="/customers",
+        handle=list_customers,
+        answer=schema.list_in_time(shapes.CUSTOMER),
+        query=CustomersQuery,
+    ),
+    Reading(
+        path="/customers/<customer_id>",
+        handle=show_customer,
+        answer=schema.in_time(shapes.CUSTOMER_WHOLE),
+        query=AtMoment,
+    ),
+    Reading(
+        path="/customers/<customer_id>/timeline",
+        handle=list_timeline,
+        answer=schema.list_in_time(shapes.TIMELINE_ENTRY),
+        query=StoryQuery,
+    ),
+)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
 from marshmallow import fields, validate
 
-from api.v1.access import Caller, reading
-from api.v1.acting import Answer, Body, acting, body
-from api.v1.lists import ListQuery, Query, id_filter, listed, query
+from api.v1 import schema, shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Acting, Body, Json, Reading
+from api.v1.lists import ListQuery, Query, id_filter, listed
 from api.v1.moments import span_asked
 from ledger.aggregates.dunning_case import DunningCase
 from ledger.decisions import Decisions
@@ -53,135 +53,92 @@ class StepBody(Body):
     reason = fields.String(validate=validate.Length(min=1, max=500))
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.get("/dunning/cases")(list_cases)
-    blueprint.get("/dunning/board")(show_dunning_board)
-    blueprint.get("/dunning/cases/<case_id>")(show_case)
-    for name, action in (
-        ("pause", pause_case),
-        ("resume", resume),
-        ("stop", stop_case),
-        ("skip", skip_step),
-        ("send", send_step),
-    ):
-        blueprint.post(f"/dunning/cases/<case_id>/{name}")(action)
-
-
-def list_cases() -> Response:
+def list_cases(caller: Caller, asked: Json) -> Json:
     """Return cases, newest first."""
-    asked = query(CasesQuery())
-    with reading() as caller:
-        page = lists.page(caller.connection, queries.CASES, **asked)
-        return listed(map(case_json, page.rows), has_more=page.has_more)
+    page = lists.page(caller.connection, queries.CASES, **asked)
+    return listed(map(case_json, page.rows), has_more=page.has_more)
 
 
-def show_dunning_board() -> Response:
+def show_dunning_board(caller: Caller, asked: Json) -> Json:
     """Return what became of the cases of a span, each share with what it is of."""
-    asked = query(BoardQuery())
-    with reading() as caller:
-        start, end = span_asked(caller, asked)
-        rows = queries.dunning_board(caller.connection, asked["by"], start, end)
-        return jsonify(
-            object="dunning_board",
-            by=asked["by"],
-            **{"from": start.isoformat(), "to": end.isoformat()},
-            data=[
-                {
-                    **{name: row[name] for name in ("currency", "key", "cases", "recovered",
-                                                    "in_progress", "lost")},
-                    "amount_minor": int(row["amount_minor"]),
-                    "recovered_minor": int(row["recovered_minor"]),
-                    "recovered_share": row["recovered"] / row["cases"],
-                }
-                for row in rows
-            ],
-        )  # fmt: skip
+    start, end = span_asked(caller, asked)
+    rows = queries.dunning_board(caller.connection, asked["by"], start, end)
+    return {
+        "object": "dunning_board",
+        "by": asked["by"],
+        "from": start.isoformat(),
+        "to": end.isoformat(),
+        "data": [
+            {
+                **{
+                    name: row[name]
+                    for name in ("currency", "key", "cases", "recovered", "in_progress", "lost")
+                },
+                "amount_minor": int(row["amount_minor"]),
+                "recovered_minor": int(row["recovered_minor"]),
+                "recovered_share": row["recovered"] / row["cases"],
+            }
+            for row in rows
+        ],
+    }
 
 
-def show_case(case_id: str) -> Response:
+def show_case(caller: Caller, _: Json, case_id: str) -> Json:
     """Return one case with its steps, as the log has them."""
-    query(Query())
-    with reading() as caller:
-        stream = case_id if case_id.startswith("dunning:") else DunningCase.stream_of(case_id)
-        row = lists.one(caller.connection, queries.CASES, stream)
-        case = Decisions(caller.connection, caller.ledger.keys).find(DunningCase, stream)
-        if row is None or case is None:
-            raise NotFound(f"There is no dunning case {case_id!r}.")
-        return jsonify({**case_json(row), "steps": _steps(case)})
+    stream = case_id if case_id.startswith("dunning:") else DunningCase.stream_of(case_id)
+    row = lists.one(caller.connection, queries.CASES, stream)
+    case = Decisions(caller.connection, caller.ledger.keys).find(DunningCase, stream)
+    if row is None or case is None:
+        raise NotFound(f"There is no dunning case {case_id!r}.")
+    return {**case_json(row), "steps": _steps(case)}
 
 
-def pause_case(case_id: str) -> Response:
+def pause_case(desk: Desk, caller: Caller, given: Json, case_id: str) -> Json:
     """Let a case rest."""
-    given = body(ReasonBody())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        case = case_of(desk, case_id)
-        case.pause(given["reason"], actor=caller.token.name, now=desk.now)
-        return 200, _short(case)
-
-    return acting(order)
+    case = case_of(desk, case_id)
+    case.pause(given["reason"], actor=caller.actor.name, now=desk.now)
+    return _short(case)
 
 
-def resume(case_id: str) -> Response:
+def resume(desk: Desk, caller: Caller, given: Json, case_id: str) -> Json:
     """Let a case go on."""
-    given = body(ReasonBody())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        return 200, _short(resume_case(desk, case_id, given["reason"], caller.token.name))
-
-    return acting(order)
+    return _short(resume_case(desk, case_id, given["reason"], caller.actor.name))
 
 
-def stop_case(case_id: str) -> Response:
+def stop_case(desk: Desk, caller: Caller, given: Json, case_id: str) -> Json:
     """End a case."""
-    given = body(ReasonBody())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        case = case_of(desk, case_id)
-        case.close(
-            "stopped",
-            now=desk.now,
-            read_until=desk.read_until,
-            reason=given["reason"],
-            actor=caller.token.name,
-        )
-        return 200, _short(case)
-
-    return acting(order)
+    case = case_of(desk, case_id)
+    case.close(
+        "stopped",
+        now=desk.now,
+        read_until=desk.read_until,
+        reason=given["reason"],
+        actor=caller.actor.name,
+    )
+    return _short(case)
 
 
-def skip_step(case_id: str) -> Response:
+def skip_step(desk: Desk, caller: Caller, given: Json, case_id: str) -> Json:
     """Leave a step out."""
-    given = body(StepBody())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        case = case_of(desk, case_id)
-        case.skip(
-            given["step"],
-            "by_hand",
-            now=desk.now,
-            read_until=desk.read_until,
-            actor=caller.token.name,
-            reason=given.get("reason"),
-        )
-        return 200, _short(case)
-
-    return acting(order)
+    case = case_of(desk, case_id)
+    case.skip(
+        given["step"],
+        "by_hand",
+        now=desk.now,
+        read_until=desk.read_until,
+        actor=caller.actor.name,
+        reason=given.get("reason"),
+    )
+    return _short(case)
 
 
-def send_step(case_id: str) -> Response:
+def send_step(desk: Desk, caller: Caller, given: Json, case_id: str) -> Json:
     """Take a message's step now."""
-    given = body(StepBody())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        outcome = send_step_now(desk, case_id, given["step"], caller.token.name)
-        return 200, {**_short(case_of(desk, case_id)), "outcome": outcome}
-
-    return acting(order)
+    outcome = send_step_now(desk, case_id, given["step"], caller.actor.name)
+    return {**_short(case_of(desk, case_id)), "outcome": outcome}
 
 
-def _short(case: DunningCase) -> dict[str, Any]:
+def _short(case: DunningCase) -> Json:
     return {
         "id": case.id,
         "object": "dunning_case",
@@ -207,7 +164,7 @@ def _steps(case: DunningCase) -> list[dict[str, Any]]:
     ]
 
 
-def case_json(row: queries.Row) -> dict[str, Any]:
+def case_json(row: queries.Row) -> Json:
     """Return a case as the board tells it."""
     seconds = {
         name: int(row[name].timestamp()) if row[name] else None
@@ -247,3 +204,40 @@ def case_json(row: queries.Row) -> dict[str, Any]:
         "outcome": row["outcome"],
         **seconds,
     }
+
+
+ENDPOINTS = (
+    Reading(
+        path="/dunning/cases",
+        handle=list_cases,
+        answer=schema.list_of(shapes.DUNNING_CASE),
+        query=CasesQuery,
+    ),
+    Reading(
+        path="/dunning/board",
+        handle=show_dunning_board,
+        answer=shapes.DUNNING_BOARD,
+        query=BoardQuery,
+    ),
+    Reading(path="/dunning/cases/<case_id>", handle=show_case, answer=shapes.DUNNING_CASE_WHOLE),
+    *(
+        Acting(
+            path=f"/dunning/cases/<case_id>/{name}",
+            handle=handle,
+            answer=shapes.DUNNING_CASE_NOW,
+            body=body,
+        )
+        for name, handle, body in (
+            ("pause", pause_case, ReasonBody),
+            ("resume", resume, ReasonBody),
+            ("stop", stop_case, ReasonBody),
+            ("skip", skip_step, StepBody),
+        )
+    ),
+    Acting(
+        path="/dunning/cases/<case_id>/send",
+        handle=send_step,
+        answer=shapes.DUNNING_CASE_NOW,
+        body=StepBody,
+    ),
+)

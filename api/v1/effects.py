@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask import Blueprint, Response, jsonify
 from marshmallow import fields, validate
 
-from api.v1.access import Caller, reading
-from api.v1.acting import Answer, Body, acting, body
-from api.v1.lists import ListQuery, Query, id_filter, listed, query, text_filter
+from api.v1 import schema, shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Acting, Body, Json, Reading
+from api.v1.lists import ListQuery, id_filter, listed, text_filter
 from ledger.aggregates.sending import KINDS, LANGUAGES
 from ledger.errors import NotFound
 from ledger.orders import effect_in, say_once
@@ -55,114 +53,76 @@ class CallBody(Body):
     note = fields.String(validate=validate.Length(max=5_000), allow_none=True)
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.get("/effects")(list_effects)
-    blueprint.post("/effects/retry")(retry_effect)
-    blueprint.post("/effects/drop")(drop_effect)
-    blueprint.post("/customers/<customer_id>/messages")(say)
-    blueprint.post("/customers/<customer_id>/calls")(note_call)
-    blueprint.get("/customers/<customer_id>/entitlements")(list_entitlements)
-
-
-def list_effects() -> Response:
+def list_effects(caller: Caller, asked: Json) -> Json:
     """Return effects, newest first."""
-    asked = query(EffectsQuery())
-    with reading() as caller:
-        page = lists.page(caller.connection, queries.EFFECTS, **asked)
-        return listed(map(effect_json, page.rows), has_more=page.has_more)
+    page = lists.page(caller.connection, queries.EFFECTS, **asked)
+    return listed(map(effect_json, page.rows), has_more=page.has_more)
 
 
-def retry_effect() -> Response:
+def retry_effect(desk: Desk, caller: Caller, given: Json) -> Json:
     """Let an effect be tried again that was given up."""
-    given = body(EffectBody())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        stream, _, key = given["effect"].partition("|")
-        effect_in(desk, stream, key).retry(key, actor=caller.token.name, now=desk.now)
-        return 200, {"id": given["effect"], "object": "effect", "state": "requested"}
-
-    return acting(order)
+    stream, _, key = given["effect"].partition("|")
+    effect_in(desk, stream, key).retry(key, actor=caller.actor.name, now=desk.now)
+    return {"id": given["effect"], "object": "effect", "state": "requested"}
 
 
-def drop_effect() -> Response:
+def drop_effect(desk: Desk, caller: Caller, given: Json) -> Json:
     """Give an effect up."""
-    given = body(EffectBody())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        stream, _, key = given["effect"].partition("|")
-        effect_in(desk, stream, key).drop(
-            key, given["reason"], actor=caller.token.name, now=desk.now
-        )
-        return 200, {"id": given["effect"], "object": "effect", "state": "dropped"}
-
-    return acting(order)
+    stream, _, key = given["effect"].partition("|")
+    effect_in(desk, stream, key).drop(key, given["reason"], actor=caller.actor.name, now=desk.now)
+    return {"id": given["effect"], "object": "effect", "state": "dropped"}
 
 
-def say(customer_id: str) -> Response:
+def say(desk: Desk, caller: Caller, given: Json, customer_id: str) -> Json:
     """Let a customer get a message that somebody wrote."""
-    given = body(MessageBody())
-    with reading() as caller:
-        _require_customer(caller, customer_id)
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        key = f"message:{desk.read_until}"
-        state = say_once(
-            desk,
-            customer_id,
-            given["channel"],
-            {"subject": given["subject"], "body": given["body"]},
-            key=key,
-            language=given.get("language") or desk.brand.language,
-            actor=caller.token.name,
-        )
-        outbox = desk.outbox(customer_id)
-        answer = {"id": f"{outbox.id}|{key}", "object": "effect", "state": state}
-        return 202, {**answer, "because": outbox.effects[key].because}
-
-    return acting(order)
+    _require_customer(caller, customer_id)
+    key = f"message:{desk.read_until}"
+    state = say_once(
+        desk,
+        customer_id,
+        given["channel"],
+        {"subject": given["subject"], "body": given["body"]},
+        key=key,
+        language=given.get("language") or desk.brand.language,
+        actor=caller.actor.name,
+    )
+    outbox = desk.outbox(customer_id)
+    answer = {"id": f"{outbox.id}|{key}", "object": "effect", "state": state}
+    return {**answer, "because": outbox.effects[key].because}
 
 
-def note_call(customer_id: str) -> Response:
+def note_call(desk: Desk, caller: Caller, given: Json, customer_id: str) -> Json:
     """Note that somebody talked with a customer."""
-    given = body(CallBody())
-    with reading() as caller:
-        _require_customer(caller, customer_id)
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        desk.outbox(customer_id).called(
-            given["outcome"], given.get("note"), actor=caller.token.name, now=desk.now
-        )
-        return 201, {"object": "call", "customer": customer_id, "outcome": given["outcome"]}
-
-    return acting(order)
+    _require_customer(caller, customer_id)
+    desk.outbox(customer_id).called(
+        given["outcome"], given.get("note"), actor=caller.actor.name, now=desk.now
+    )
+    return {"object": "call", "customer": customer_id, "outcome": given["outcome"]}
 
 
-def list_entitlements(customer_id: str) -> Response:
+def list_entitlements(caller: Caller, _: Json, customer_id: str) -> Json:
     """Return what a customer may use."""
-    query(Query())
-    with reading() as caller:
-        _require_customer(caller, customer_id)
-        rows = caller.connection.execute(
-            "SELECT feature, subscription_id, because, until FROM entitlements"
-            " WHERE customer_id = %s ORDER BY feature, subscription_id",
-            [customer_id],
-        ).fetchall()
-        return jsonify(
-            object="list",
-            url=f"/v1/customers/{customer_id}/entitlements",
-            has_more=False,
-            data=[
-                {
-                    "object": "entitlement",
-                    "feature": feature,
-                    "subscription": subscription,
-                    "because": because,
-                    "until": int(until.timestamp()) if until else None,
-                }
-                for feature, subscription, because, until in rows
-            ],
-        )
+    _require_customer(caller, customer_id)
+    rows = caller.connection.execute(
+        "SELECT feature, subscription_id, because, until FROM entitlements"
+        " WHERE customer_id = %s ORDER BY feature, subscription_id",
+        [customer_id],
+    ).fetchall()
+    return {
+        "object": "list",
+        "url": f"/v1/customers/{customer_id}/entitlements",
+        "has_more": False,
+        "data": [
+            {
+                "object": "entitlement",
+                "feature": feature,
+                "subscription": subscription,
+                "because": because,
+                "until": int(until.timestamp()) if until else None,
+            }
+            for feature, subscription, because, until in rows
+        ],
+    }
 
 
 def _require_customer(caller: Caller, customer_id: str) -> None:
@@ -170,7 +130,7 @@ def _require_customer(caller: Caller, customer_id: str) -> None:
         raise NotFound(f"There is no customer {customer_id!r} in this ledger.")
 
 
-def effect_json(row: queries.Row) -> dict[str, Any]:
+def effect_json(row: queries.Row) -> Json:
     """Return an effect: what was to be done, and how far it is."""
     kept = (
         "kind", "what", "purpose", "campaign", "language", "state", "because", "attempts",
@@ -187,3 +147,34 @@ def effect_json(row: queries.Row) -> dict[str, Any]:
             for name in ("due_at", "sent_at")
         },
     }
+
+
+ENDPOINTS = (
+    Reading(
+        path="/effects",
+        handle=list_effects,
+        answer=schema.list_of(shapes.EFFECT),
+        query=EffectsQuery,
+    ),
+    Acting(path="/effects/retry", handle=retry_effect, answer=shapes.EFFECT_NOW, body=EffectBody),
+    Acting(path="/effects/drop", handle=drop_effect, answer=shapes.EFFECT_NOW, body=EffectBody),
+    Acting(
+        path="/customers/<customer_id>/messages",
+        handle=say,
+        answer=shapes.EFFECT_NOW,
+        body=MessageBody,
+        status=202,
+    ),
+    Acting(
+        path="/customers/<customer_id>/calls",
+        handle=note_call,
+        answer=shapes.CALL,
+        body=CallBody,
+        status=201,
+    ),
+    Reading(
+        path="/customers/<customer_id>/entitlements",
+        handle=list_entitlements,
+        answer=schema.list_of(shapes.ENTITLEMENT),
+    ),
+)

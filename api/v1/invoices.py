@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
-
-from api.v1.access import Caller, reading
-from api.v1.lists import ListQuery, id_filter, listed, query
+from api.v1 import schema, shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Json, Reading
+from api.v1.lists import ListQuery, id_filter, listed
 from api.v1.moments import AtMoment, moment_asked, not_found, told
 from ledger.moments import Moment
 from ledger.projections.crm import past, queries
@@ -30,33 +30,21 @@ class InvoicesQuery(ListQuery, AtMoment):
     status = id_filter()
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.get("/invoices")(list_invoices)
-    blueprint.get("/invoices/<invoice_id>")(show_invoice)
-
-
-def list_invoices() -> Response:
+def list_invoices(caller: Caller, asked: Json) -> Json:
     """Return invoices, newest first."""
-    asked = query(InvoicesQuery())
-    with reading() as caller:
-        moment = moment_asked(caller, asked)
-        page = past.page(caller.connection, queries.INVOICES, moment, **asked)
-        return listed(
-            _with_failures(caller, page.rows, moment), has_more=page.has_more, **told(moment)
-        )
+    moment = moment_asked(caller, asked)
+    page = past.page(caller.connection, queries.INVOICES, moment, **asked)
+    return listed(_with_failures(caller, page.rows, moment), has_more=page.has_more, **told(moment))
 
 
-def show_invoice(invoice_id: str) -> Response:
+def show_invoice(caller: Caller, asked: Json, invoice_id: str) -> Json:
     """Return one invoice."""
-    asked = query(AtMoment())
-    with reading() as caller:
-        moment = moment_asked(caller, asked)
-        row = past.one(caller.connection, queries.INVOICES, invoice_id, moment)
-        if row is None:
-            raise not_found("invoice", invoice_id, moment)
-        (invoice,) = _with_failures(caller, [row], moment)
-        return jsonify({**invoice, **told(moment)})
+    moment = moment_asked(caller, asked)
+    row = past.one(caller.connection, queries.INVOICES, invoice_id, moment)
+    if row is None:
+        raise not_found("invoice", invoice_id, moment)
+    (invoice,) = _with_failures(caller, [row], moment)
+    return {**invoice, **told(moment)}
 
 
 def _with_failures(
@@ -72,7 +60,7 @@ def _with_failures(
         yield {**invoice_json(row), "last_failure": failure and _failure(failure)}
 
 
-def _failure(failure: queries.Row) -> dict[str, Any]:
+def _failure(failure: queries.Row) -> Json:
     return {
         "payment": failure["id"],
         "failed_at": int(failure["failed_at"].timestamp()),
@@ -83,7 +71,7 @@ def _failure(failure: queries.Row) -> dict[str, Any]:
     }
 
 
-def invoice_json(row: queries.Row) -> dict[str, Any]:
+def invoice_json(row: queries.Row) -> Json:
     """Return an invoice, amounts in minor units."""
     view = row["canonical"]
     return {
@@ -97,3 +85,19 @@ def invoice_json(row: queries.Row) -> dict[str, Any]:
         "provisional": row["provisional"],
         "event": row["position"],
     }
+
+
+ENDPOINTS = (
+    Reading(
+        path="/invoices",
+        handle=list_invoices,
+        answer=schema.list_in_time(shapes.INVOICE),
+        query=InvoicesQuery,
+    ),
+    Reading(
+        path="/invoices/<invoice_id>",
+        handle=show_invoice,
+        answer=schema.in_time(shapes.INVOICE),
+        query=AtMoment,
+    ),
+)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import request
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from api.errors import ApiError
@@ -77,6 +77,12 @@ def query(schema: Schema) -> dict[str, Any]:
     return loaded
 
 
-def listed(objects: Iterable[dict[str, Any]], *, has_more: bool, **more: Any) -> Response:
+def listed(objects: Iterable[dict[str, Any]], *, has_more: bool, **more: Any) -> dict[str, Any]:
     """Return Stripe's list object, with members of its own where it needs them."""
-    return jsonify(object="list", url=request.path, has_more=has_more, data=list(objects), **more)
+    return {
+        "object": "list",
+        "url": request.path,
+        "has_more": has_more,
+        "data": list(objects),
+        **more,
+    }

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
 from marshmallow import fields, validate
 
 from api.errors import ApiError
-from api.v1.access import Caller, reading
-from api.v1.lists import Query, id_filter, listed, query
+from api.v1 import schema, shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Json, Reading
+from api.v1.lists import id_filter, listed
 from api.v1.moments import AtMoment
 from ledger.metrics import telling
 from ledger.metrics.answers import DIMENSIONS, Answer, answer, metric_named, reported_frames
@@ -82,145 +83,114 @@ class RecoveryQuery(MetricQuery):
     first_invoices = fields.Boolean(load_default=False)
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.get("/metrics")(list_metrics)
-    blueprint.get("/metrics/cohorts")(show_cohorts)
-    blueprint.get("/metrics/churn_reasons")(show_churn_reasons)
-    blueprint.get("/metrics/churn_reasons/customers")(list_lost_customers)
-    blueprint.get("/metrics/recovery")(show_recovery)
-    blueprint.get("/metrics/statuses")(show_statuses)
-    blueprint.get("/metrics/mrr/movements")(show_movements)
-    blueprint.get("/metrics/<name>")(show_metric)
-    blueprint.get("/metrics/<name>/explain")(explain_metric)
-
-
-def list_metrics() -> Response:
+def list_metrics(caller: Caller, _: Json) -> Json:
     """Return which metrics there are, with their formulas."""
-    query(Query())
-    with reading():
-        return listed(
-            (
-                {"object": "metric", "name": one.name, "unit": one.unit, "what": one.what}
-                for one in METRICS.values()
-            ),
-            has_more=False,
-        )
+    return listed(
+        (
+            {"object": "metric", "name": one.name, "unit": one.unit, "what": one.what}
+            for one in METRICS.values()
+        ),
+        has_more=False,
+    )
 
 
-def show_metric(name: str) -> Response:
+def show_metric(caller: Caller, asked_for: Json, name: str) -> Json:
     """Return a metric by period and currency."""
-    asked_for = query(GroupedQuery())
     by = asked_for.pop("by", None)
-    with reading() as caller:
-        metric = metric_named(name)
-        asked = _asked(caller, asked_for)
-        found: Iterable[Answer] = answer(caller.connection, asked, name, by)
-        return jsonify(
-            object="metric",
-            name=name,
-            unit=metric.unit,
-            what=metric.what,
-            **telling.told_question(asked, converts=True),
-            data=[telling.told_answer(asked, metric, one) for one in found],
-        )
+    metric = metric_named(name)
+    asked = _asked(caller, asked_for)
+    found: Iterable[Answer] = answer(caller.connection, asked, name, by)
+    return {
+        "object": "metric",
+        "name": name,
+        "unit": metric.unit,
+        "what": metric.what,
+        **telling.told_question(asked, converts=True),
+        "data": [telling.told_answer(asked, metric, one) for one in found],
+    }
 
 
-def show_movements() -> Response:
+def show_movements(caller: Caller, asked_for: Json) -> Json:
     """Return by what MRR went from the start to the end of each period."""
-    asked_for = query(MetricQuery())
-    with reading() as caller:
-        asked = _asked(caller, asked_for)
-        found = reported_frames(caller.connection, asked)
-        return jsonify(
-            object="mrr_movements",
-            **telling.told_question(asked, converts=True),
-            data=[telling.told_frame(asked, one) for one in found],
-        )
+    asked = _asked(caller, asked_for)
+    found = reported_frames(caller.connection, asked)
+    return {
+        "object": "mrr_movements",
+        **telling.told_question(asked, converts=True),
+        "data": [telling.told_frame(asked, one) for one in found],
+    }
 
 
-def explain_metric(name: str) -> Response:
+def explain_metric(caller: Caller, asked_for: Json, name: str) -> Json:
     """Return the movements of a period one by one, each with the events it follows from."""
-    asked_for = query(MovementsQuery())
     if period := asked_for.pop("period", None):
         asked_for["start"] = asked_for["end"] = period
     limit, after = asked_for.pop("limit"), _cursor(asked_for.pop("starting_after", None))
     kind, customer = asked_for.pop("kind", None), asked_for.pop("customer", None)
-    with reading() as caller:
-        kind = kind or metric_named(name).kind
-        asked = _asked(caller, asked_for)
-        found = movements(
-            caller.connection, asked, kind=kind, customer=customer, after=after, limit=limit + 1
-        )
-        return listed(
-            map(telling.told_movement, found[:limit]),
-            has_more=len(found) > limit,
-            **telling.told_question(asked),
-        )
+    kind = kind or metric_named(name).kind
+    asked = _asked(caller, asked_for)
+    found = movements(
+        caller.connection, asked, kind=kind, customer=customer, after=after, limit=limit + 1
+    )
+    return listed(
+        map(telling.told_movement, found[:limit]),
+        has_more=len(found) > limit,
+        **telling.told_question(asked),
+    )
 
 
-def show_cohorts() -> Response:
+def show_cohorts(caller: Caller, asked_for: Json) -> Json:
     """Return what became of the customers of each month, month by month."""
-    asked_for = query(MetricQuery())
-    with reading() as caller:
-        asked = _asked(caller, asked_for)
-        return jsonify(
-            object="cohorts",
-            **telling.told_question(asked),
-            data=[one.told() for one in cohorts(caller.connection, asked)],
-        )
+    asked = _asked(caller, asked_for)
+    return {
+        "object": "cohorts",
+        **telling.told_question(asked),
+        "data": [one.told() for one in cohorts(caller.connection, asked)],
+    }
 
 
-def show_churn_reasons() -> Response:
+def show_churn_reasons(caller: Caller, asked_for: Json) -> Json:
     """Return why customers left: Stripe's feedback, how many, which share, what MRR they paid."""
-    asked_for = query(ReasonsQuery())
     by = asked_for.pop("by")
-    with reading() as caller:
-        asked = _asked(caller, asked_for)
-        return jsonify(
-            object="churn_reasons",
-            **telling.told_question(asked),
-            data=by_category(caller.connection, asked)
-            if by == "category"
-            else [one.told() for one in reasons(caller.connection, asked)],
-        )
+    asked = _asked(caller, asked_for)
+    return {
+        "object": "churn_reasons",
+        **telling.told_question(asked),
+        "data": by_category(caller.connection, asked)
+        if by == "category"
+        else [one.told() for one in reasons(caller.connection, asked)],
+    }
 
 
-def show_recovery() -> Response:
+def show_recovery(caller: Caller, asked_for: Json) -> Json:
     """Return what failed to be collected, and what of it was recovered, by when it failed."""
-    asked_for = query(RecoveryQuery())
     days, firsts = asked_for.pop("window_days"), asked_for.pop("first_invoices")
-    with reading() as caller:
-        asked = _asked(caller, asked_for)
-        found = recovery(caller.connection, asked, window_days=days, firsts=firsts)
-        return jsonify(
-            object="recovery",
-            **telling.told_question(asked),
-            window_days=days,
-            data=[one.told(asked) for one in found],
-        )
+    asked = _asked(caller, asked_for)
+    found = recovery(caller.connection, asked, window_days=days, firsts=firsts)
+    return {
+        "object": "recovery",
+        **telling.told_question(asked),
+        "window_days": days,
+        "data": [one.told(asked) for one in found],
+    }
 
 
-def show_statuses() -> Response:
+def show_statuses(caller: Caller, asked_for: Json) -> Json:
     """Return how customers stood at the end of each period, and which share that was."""
-    asked_for = query(MetricQuery())
-    with reading() as caller:
-        asked = _asked(caller, asked_for)
-        return jsonify(
-            object="statuses",
-            **telling.told_question(asked),
-            data=[one.told(asked) for one in statuses(caller.connection, asked)],
-        )
+    asked = _asked(caller, asked_for)
+    return {
+        "object": "statuses",
+        **telling.told_question(asked),
+        "data": [one.told(asked) for one in statuses(caller.connection, asked)],
+    }
 
 
-def list_lost_customers() -> Response:
+def list_lost_customers(caller: Caller, asked_for: Json) -> Json:
     """Return who was lost, the last one first."""
-    asked_for = query(LostQuery())
     feedback, limit = asked_for.pop("feedback", None), asked_for.pop("limit")
-    with reading() as caller:
-        asked = _asked(caller, asked_for)
-        found = lost_customers(caller.connection, asked, feedback, limit + 1)
-        return listed(found[:limit], has_more=len(found) > limit, **telling.told_question(asked))
+    asked = _asked(caller, asked_for)
+    found = lost_customers(caller.connection, asked, feedback, limit + 1)
+    return listed(found[:limit], has_more=len(found) > limit, **telling.told_question(asked))
 
 
 def _asked(caller: Caller, given: dict[str, Any]) -> Question:
@@ -261,3 +231,40 @@ def _cursor(text: str | None) -> tuple[datetime, str, str] | None:
             400, "parameter_invalid", "`starting_after`: must be the `id` of a movement."
         )
     return datetime.fromtimestamp(int(at), UTC), customer, currency
+
+
+ENDPOINTS = (
+    Reading(path="/metrics", handle=list_metrics, answer=schema.list_of(shapes.METRIC_NAMED)),
+    Reading(path="/metrics/cohorts", handle=show_cohorts, answer=shapes.COHORTS, query=MetricQuery),
+    Reading(
+        path="/metrics/churn_reasons",
+        handle=show_churn_reasons,
+        answer=shapes.CHURN_REASONS,
+        query=ReasonsQuery,
+    ),
+    Reading(
+        path="/metrics/churn_reasons/customers",
+        handle=list_lost_customers,
+        answer=schema.list_of(shapes.LOST_CUSTOMER, **shapes.QUESTION),
+        query=LostQuery,
+    ),
+    Reading(
+        path="/metrics/recovery", handle=show_recovery, answer=shapes.RECOVERY, query=RecoveryQuery
+    ),
+    Reading(
+        path="/metrics/statuses", handle=show_statuses, answer=shapes.STATUSES, query=MetricQuery
+    ),
+    Reading(
+        path="/metrics/mrr/movements",
+        handle=show_movements,
+        answer=shapes.MOVEMENTS,
+        query=MetricQuery,
+    ),
+    Reading(path="/metrics/<name>", handle=show_metric, answer=shapes.METRIC, query=GroupedQuery),
+    Reading(
+        path="/metrics/<name>/explain",
+        handle=explain_metric,
+        answer=schema.list_of(shapes.MOVEMENT, **shapes.QUESTION),
+        query=MovementsQuery,
+    ),
+)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
-
 from api.errors import ApiError
-from api.v1.access import reading
-from api.v1.lists import ListQuery, Query, id_filter, listed, query
+from api.v1 import schema, shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Json, Reading
+from api.v1.lists import ListQuery, id_filter, listed
 from ledger.projections.crm import queries
 
 
@@ -21,31 +21,21 @@ class PaymentsQuery(ListQuery):
     status = id_filter()
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.get("/payments")(list_payments)
-    blueprint.get("/payments/<payment_id>")(show_payment)
-
-
-def list_payments() -> Response:
+def list_payments(caller: Caller, asked: Json) -> Json:
     """Return payments, newest first."""
-    asked = query(PaymentsQuery())
-    with reading() as caller:
-        page = queries.page(caller.connection, queries.PAYMENTS, **asked)
-        return listed(map(payment_json, page.rows), has_more=page.has_more)
+    page = queries.page(caller.connection, queries.PAYMENTS, **asked)
+    return listed(map(payment_json, page.rows), has_more=page.has_more)
 
 
-def show_payment(payment_id: str) -> Response:
+def show_payment(caller: Caller, _: Json, payment_id: str) -> Json:
     """Return one payment."""
-    query(Query())
-    with reading() as caller:
-        row = queries.one(caller.connection, queries.PAYMENTS, payment_id)
-        if row is None:
-            raise ApiError(404, "not_found", f"There is no payment {payment_id!r}.")
-        return jsonify(payment_json(row))
+    row = queries.one(caller.connection, queries.PAYMENTS, payment_id)
+    if row is None:
+        raise ApiError(404, "not_found", f"There is no payment {payment_id!r}.")
+    return payment_json(row)
 
 
-def payment_json(row: queries.Row) -> dict[str, Any]:
+def payment_json(row: queries.Row) -> Json:
     """Return a payment, amounts in minor units."""
     return {
         "id": row["id"],
@@ -79,3 +69,14 @@ def _unix(instant: datetime | None) -> int | None:
 
 def _whole(amount: Any) -> int | None:
     return int(amount) if amount is not None else None
+
+
+ENDPOINTS = (
+    Reading(
+        path="/payments",
+        handle=list_payments,
+        answer=schema.list_of(shapes.PAYMENT),
+        query=PaymentsQuery,
+    ),
+    Reading(path="/payments/<payment_id>", handle=show_payment, answer=shapes.PAYMENT),
+)

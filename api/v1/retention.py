@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
 from marshmallow import fields, validate
 
-from api.context import current_installation
 from api.errors import ApiError
-from api.v1.access import Caller, reading
-from api.v1.acting import Answer, Body, acting, body
-from api.v1.lists import ListQuery, Query, id_filter, listed, query
+from api.v1 import schema, shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Acting, Body, Json, Reading
+from api.v1.lists import ListQuery, Query, id_filter, listed
 from api.v1.moments import span_asked
 from ledger.aggregates.retention_offer import RetentionOffer
-from ledger.bootstrap import site_of
 from ledger.errors import NotFound
 from ledger.links import Links
 from ledger.orders import accept_offer, cancel, decline_offer
@@ -51,120 +49,82 @@ class CancellationBody(Body):
     comment = fields.String(validate=validate.Length(max=2_000), allow_none=True)
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.post("/subscriptions/<subscription_id>/cancellation")(cancel_subscription)
-    blueprint.post("/subscriptions/<subscription_id>/cancellation_link")(make_link)
-    blueprint.get("/retention/offers")(list_offers)
-    blueprint.get("/retention/board")(show_retention_board)
-    blueprint.get("/retention/offers/<offer_id>")(show_offer)
-    blueprint.post("/retention/offers/<offer_id>/accept")(accept)
-    blueprint.post("/retention/offers/<offer_id>/decline")(decline)
-
-
-def cancel_subscription(subscription_id: str) -> Response:
+def cancel_subscription(desk: Desk, caller: Caller, given: Json, subscription_id: str) -> Json:
     """Schedule the end of a subscription and answer it."""
-    given = body(CancellationBody())
-    with reading() as caller:
-        customer = _customer_of(caller, subscription_id)
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        offer, state = cancel(
-            desk,
-            customer,
-            subscription_id,
-            source="api",
-            reason=given.get("reason"),
-            comment=given.get("comment"),
-            actor=caller.token.name,
-        )
-        if offer is not None and _offered(offer) is not None:
-            offer.show("api", now=desk.now)
-        return 202, {
-            "object": "cancellation",
-            "subscription": subscription_id,
-            "customer": customer,
-            "state": state,
-            "retention_offer": offer.id if offer else None,
-            "offer": _offered(offer),
-        }
-
-    return acting(order)
+    customer = _customer_of(caller, subscription_id)
+    offer, state = cancel(
+        desk,
+        customer,
+        subscription_id,
+        source="api",
+        reason=given.get("reason"),
+        comment=given.get("comment"),
+        actor=caller.actor.name,
+    )
+    if offer is not None and _offered(offer) is not None:
+        offer.show("api", now=desk.now)
+    return {
+        "object": "cancellation",
+        "subscription": subscription_id,
+        "customer": customer,
+        "state": state,
+        "retention_offer": offer.id if offer else None,
+        "offer": _offered(offer),
+    }
 
 
-def make_link(subscription_id: str) -> Response:
+def make_link(desk: Desk, caller: Caller, _: Json, subscription_id: str) -> Json:
     """Return an address where this customer may cancel, good for a week."""
-    body(Body())
-    with reading() as caller:
-        if not caller.token.may("write"):
-            raise ApiError(403, "scope_missing", "This needs a token with the scope `write`.")
-        customer = _customer_of(caller, subscription_id)
-        public_url = site_of(current_installation().settings, caller.ledger).public_url
-        if public_url is None:
-            raise ApiError(
-                409, "public_url_missing", "LEDGER_PUBLIC_URL is not set: nobody could follow it."
-            )
-        links = Links(caller.ledger.master, caller.ledger.name)
-        url = links.make(public_url, "cancel", customer, subscription_id)
-        return jsonify(object="cancellation_link", subscription=subscription_id, url=url)
-
-
-def list_offers() -> Response:
-    """Return cancellations, newest first."""
-    asked = query(OffersQuery())
-    with reading() as caller:
-        page = lists.page(caller.connection, queries.OFFERS, **asked)
-        return listed(map(offer_json, page.rows), has_more=page.has_more)
-
-
-def show_retention_board() -> Response:
-    """Return what became of the cancellations of a span, and the lift over the holdout."""
-    asked = query(BoardQuery())
-    with reading() as caller:
-        start, end = span_asked(caller, asked)
-        rows = queries.retention_board(caller.connection, asked["by"], start, end)
-        return jsonify(
-            object="retention_board",
-            by=asked["by"],
-            **{"from": start.isoformat(), "to": end.isoformat()},
-            data=[{**row, "saved_monthly_minor": int(row["saved_monthly_minor"])} for row in rows],
-            lift=[
-                {"currency": currency, **found}
-                for currency, found in sorted(
-                    queries.lift(rows).items(), key=lambda one: one[0] or ""
-                )
-            ],
+    customer = _customer_of(caller, subscription_id)
+    public_url = desk.site.public_url
+    if public_url is None:
+        raise ApiError(
+            409, "public_url_missing", "LEDGER_PUBLIC_URL is not set: nobody could follow it."
         )
+    links = Links(caller.ledger.master, caller.ledger.name)
+    url = links.make(public_url, "cancel", customer, subscription_id)
+    return {"object": "cancellation_link", "subscription": subscription_id, "url": url}
 
 
-def show_offer(offer_id: str) -> Response:
+def list_offers(caller: Caller, asked: Json) -> Json:
+    """Return cancellations, newest first."""
+    page = lists.page(caller.connection, queries.OFFERS, **asked)
+    return listed(map(offer_json, page.rows), has_more=page.has_more)
+
+
+def show_retention_board(caller: Caller, asked: Json) -> Json:
+    """Return what became of the cancellations of a span, and the lift over the holdout."""
+    start, end = span_asked(caller, asked)
+    rows = queries.retention_board(caller.connection, asked["by"], start, end)
+    return {
+        "object": "retention_board",
+        "by": asked["by"],
+        "from": start.isoformat(),
+        "to": end.isoformat(),
+        "data": [{**row, "saved_monthly_minor": int(row["saved_monthly_minor"])} for row in rows],
+        "lift": [
+            {"currency": currency, **found}
+            for currency, found in sorted(queries.lift(rows).items(), key=lambda one: one[0] or "")
+        ],
+    }
+
+
+def show_offer(caller: Caller, _: Json, offer_id: str) -> Json:
     """Return one cancellation."""
-    query(Query())
-    with reading() as caller:
-        row = lists.one(caller.connection, queries.OFFERS, offer_id)
-        if row is None:
-            raise NotFound(f"There is no retention offer {offer_id!r}.")
-        return jsonify(offer_json(row))
+    row = lists.one(caller.connection, queries.OFFERS, offer_id)
+    if row is None:
+        raise NotFound(f"There is no retention offer {offer_id!r}.")
+    return offer_json(row)
 
 
-def accept(offer_id: str) -> Response:
+def accept(desk: Desk, caller: Caller, _: Json, offer_id: str) -> Json:
     """Let a customer take an offer: they said so to somebody."""
-    body(Body())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        return 200, _short(accept_offer(desk, offer_id, caller.token.name))
-
-    return acting(order)
+    return _short(accept_offer(desk, offer_id, caller.actor.name))
 
 
-def decline(offer_id: str) -> Response:
+def decline(desk: Desk, caller: Caller, _: Json, offer_id: str) -> Json:
     """Let a customer leave an offer."""
-    body(Body())
-
-    def order(desk: Desk, caller: Caller) -> Answer:
-        return 200, _short(decline_offer(desk, offer_id, caller.token.name))
-
-    return acting(order)
+    return _short(decline_offer(desk, offer_id, caller.actor.name))
 
 
 def _customer_of(caller: Caller, subscription_id: str) -> str:
@@ -181,7 +141,7 @@ def _offered(offer: RetentionOffer | None) -> dict[str, Any] | None:
     return {"name": offer.offer.name, "kind": offer.offer.kind, **offer.offer.params}
 
 
-def _short(offer: RetentionOffer) -> dict[str, Any]:
+def _short(offer: RetentionOffer) -> Json:
     return {
         "id": offer.id,
         "object": "retention_offer",
@@ -194,7 +154,7 @@ def _short(offer: RetentionOffer) -> dict[str, Any]:
     }
 
 
-def offer_json(row: queries.Row) -> dict[str, Any]:
+def offer_json(row: queries.Row) -> Json:
     """Return a cancellation as the board tells it."""
     seconds = {
         name: int(row[name].timestamp()) if row[name] else None
@@ -221,3 +181,40 @@ def offer_json(row: queries.Row) -> dict[str, Any]:
         },
         **seconds,
     }
+
+
+ENDPOINTS = (
+    Acting(
+        path="/subscriptions/<subscription_id>/cancellation",
+        handle=cancel_subscription,
+        answer=shapes.CANCELLATION,
+        body=CancellationBody,
+        status=202,
+    ),
+    Acting(
+        path="/subscriptions/<subscription_id>/cancellation_link",
+        handle=make_link,
+        answer=shapes.CANCELLATION_LINK,
+    ),
+    Reading(
+        path="/retention/offers",
+        handle=list_offers,
+        answer=schema.list_of(shapes.RETENTION_OFFER),
+        query=OffersQuery,
+    ),
+    Reading(
+        path="/retention/board",
+        handle=show_retention_board,
+        answer=shapes.RETENTION_BOARD,
+        query=BoardQuery,
+    ),
+    Reading(path="/retention/offers/<offer_id>", handle=show_offer, answer=shapes.RETENTION_OFFER),
+    Acting(
+        path="/retention/offers/<offer_id>/accept", handle=accept, answer=shapes.RETENTION_OFFER_NOW
+    ),
+    Acting(
+        path="/retention/offers/<offer_id>/decline",
+        handle=decline,
+        answer=shapes.RETENTION_OFFER_NOW,
+    ),
+)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
-
-from api.v1.access import reading
-from api.v1.lists import Query, query
+from api.v1 import shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Json, Reading
 from ledger import health
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.get("/status")(show_status)
-
-
-def show_status() -> Response:
+def show_status(caller: Caller, _: Json) -> Json:
     """Return positions, lag and counts."""
-    query(Query())
-    with reading() as caller:
-        return jsonify(health.status(caller.ledger, caller.connection))
+    return health.status(caller.ledger, caller.connection)
+
+
+ENDPOINTS = (Reading(path="/status", handle=show_status, answer=shapes.STATUS),)

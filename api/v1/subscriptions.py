@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask import Blueprint, Response, jsonify
-
-from api.v1.access import reading
-from api.v1.lists import ListQuery, id_filter, listed, query
+from api.v1 import schema, shapes
+from api.v1.access import Caller
+from api.v1.endpoints import Json, Reading
+from api.v1.lists import ListQuery, id_filter, listed
 from api.v1.moments import AtMoment, moment_asked, not_found, told
 from ledger.projections.crm import past, queries
 
@@ -19,35 +17,25 @@ class SubscriptionsQuery(ListQuery, AtMoment):
     status = id_filter()
 
 
-def routes(blueprint: Blueprint) -> None:
-    """Mount the routes."""
-    blueprint.get("/subscriptions")(list_subscriptions)
-    blueprint.get("/subscriptions/<subscription_id>")(show_subscription)
-
-
-def list_subscriptions() -> Response:
+def list_subscriptions(caller: Caller, asked: Json) -> Json:
     """Return subscriptions, newest first."""
-    asked = query(SubscriptionsQuery())
     if asked.get("status") == "all":
         del asked["status"]  # Stripe's word for what is the rule here
-    with reading() as caller:
-        moment = moment_asked(caller, asked)
-        page = past.page(caller.connection, queries.SUBSCRIPTIONS, moment, **asked)
-        return listed(map(subscription_json, page.rows), has_more=page.has_more, **told(moment))
+    moment = moment_asked(caller, asked)
+    page = past.page(caller.connection, queries.SUBSCRIPTIONS, moment, **asked)
+    return listed(map(subscription_json, page.rows), has_more=page.has_more, **told(moment))
 
 
-def show_subscription(subscription_id: str) -> Response:
+def show_subscription(caller: Caller, asked: Json, subscription_id: str) -> Json:
     """Return one subscription."""
-    asked = query(AtMoment())
-    with reading() as caller:
-        moment = moment_asked(caller, asked)
-        row = past.one(caller.connection, queries.SUBSCRIPTIONS, subscription_id, moment)
-        if row is None:
-            raise not_found("subscription", subscription_id, moment)
-        return jsonify({**subscription_json(row), **told(moment)})
+    moment = moment_asked(caller, asked)
+    row = past.one(caller.connection, queries.SUBSCRIPTIONS, subscription_id, moment)
+    if row is None:
+        raise not_found("subscription", subscription_id, moment)
+    return {**subscription_json(row), **told(moment)}
 
 
-def subscription_json(row: queries.Row) -> dict[str, Any]:
+def subscription_json(row: queries.Row) -> Json:
     """Return a subscription; `current_period_*` are those of its earliest item."""
     view = row["canonical"]
     return {
@@ -105,3 +93,19 @@ def subscription_json(row: queries.Row) -> dict[str, Any]:
         "provisional": row["provisional"],
         "event": row["position"],
     }
+
+
+ENDPOINTS = (
+    Reading(
+        path="/subscriptions",
+        handle=list_subscriptions,
+        answer=schema.list_in_time(shapes.SUBSCRIPTION),
+        query=SubscriptionsQuery,
+    ),
+    Reading(
+        path="/subscriptions/<subscription_id>",
+        handle=show_subscription,
+        answer=schema.in_time(shapes.SUBSCRIPTION),
+        query=AtMoment,
+    ),
+)

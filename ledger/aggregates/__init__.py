@@ -14,6 +14,7 @@ from ledger.aggregates.customer import Customer
 from ledger.aggregates.decision import Decision
 from ledger.aggregates.dunning_case import DunningCase
 from ledger.aggregates.outbox import Outbox
+from ledger.aggregates.people import Access, Program, User
 from ledger.aggregates.retention_offer import OfferBudget, RetentionOffer
 from ledger.aggregates.sending import Sending, SendingCap
 from ledger.aggregates.subscription import Subscription
@@ -27,6 +28,9 @@ DECISIONS: tuple[type[Decision], ...] = (
     Sending,
     SendingCap,
     Campaigns,
+    User,
+    Program,
+    Access,
 )
 
 FACTS: tuple[type[StripeFact], ...] = tuple(
@@ -52,14 +56,17 @@ __all__ = [
     "DECISIONS",
     "EVENT_TYPES",
     "FACTS",
+    "Access",
     "Account",
     "Campaigns",
     "Customer",
     "DunningCase",
     "Outbox",
+    "Program",
     "RetentionOffer",
     "Sending",
     "StripeFact",
     "Subscription",
+    "User",
     "fact_class_of",
 ]

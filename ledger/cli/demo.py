@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 import click
 
-from ledger import tokens
 from ledger.application import Ledger, change_settings, ledger_names
 from ledger.bootstrap import Installation, migrate
 from ledger.cli.context import Context, json_option, say_json
 from ledger.cli.progress import Bar
 from ledger.demo import NAME, SEED, Demo, DemoUnheard
 from ledger.errors import SettingsInvalid
+from ledger.people import tokens
 from ledger.processes import Termination, end_with_supervisor
 
 DAYS_PER_MINUTE = 1.0

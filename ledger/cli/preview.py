@@ -59,7 +59,7 @@ def preview(
                 raise SettingsInvalid("LEDGER_SMTP_URL is not set: nothing can be sent.")
             message = mailer.compose(task, to)
             message.replace_header("Subject", f"[test] {message['Subject']}")
-            mailer.hand_over(message, to)
+            mailer.server.hand_over(message, to)
     if as_json:
         say_json({"subject": mail.subject, "text": mail.text, "sent_to": to})
     else:

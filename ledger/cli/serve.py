@@ -11,7 +11,6 @@ import time
 import click
 import psycopg
 
-from ledger import tokens
 from ledger.agenda import Agenda
 from ledger.aggregates.sending import KINDS
 from ledger.application import Ledger, keep_mode
@@ -22,6 +21,7 @@ from ledger.cli.demo import demo_token
 from ledger.database import Database, open_database
 from ledger.demo import NAME as DEMO
 from ledger.errors import LedgerError, SettingsInvalid
+from ledger.people import tokens
 from ledger.policies import POLICIES
 from ledger.policies.desk import log_desk
 from ledger.policies.runner import PolicyRunner
@@ -130,7 +130,7 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
     if bootstrap and len(bootstrap) < BOOTSTRAP_LENGTH_MIN:
         warnings.append("LEDGER_BOOTSTRAP_TOKEN is short enough to be guessed and has all scopes.")
     with opened.database.connect(ledger.schema) as connection:
-        if bootstrap and tokens.find(connection, bootstrap) is None:
+        if bootstrap and tokens.find(connection, bootstrap, ledger.clock.now()) is None:
             warnings.append("LEDGER_BOOTSTRAP_TOKEN was revoked; set another one.")
     if not is_confirmed_saved(opened.settings):
         warnings.append(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ledger import tokens
 from ledger.cli.context import Context, json_option, say_json, say_table
+from ledger.people import tokens
+from ledger.people.permissions import SCOPES
 
 
 @click.group()
@@ -21,7 +22,7 @@ def token() -> None:
     multiple=True,
     default=["read"],
     show_default=True,
-    type=click.Choice(tokens.SCOPES),
+    type=click.Choice(list(SCOPES)),
     help="May be given several times; `personal` shows names, addresses, e-mails.",
 )
 @json_option

@@ -78,6 +78,31 @@ class SmtpServer:
             raise
         return session
 
+    def hand_over(self, message: EmailMessage, address: str) -> str:
+        """Give a mail to the server; return its answer."""
+        try:
+            session = self.connect()
+        except smtplib.SMTPAuthenticationError as error:
+            raise EffectFailed("the mail server refuses user or password") from error
+        except (OSError, smtplib.SMTPException) as error:
+            raise EffectFailed(f"the mail server does not answer: {_told(error)}") from error
+        try:
+            session.send_message(message, to_addrs=[address])
+        except smtplib.SMTPRecipientsRefused as error:
+            code, _ = next(iter(error.recipients.values()))
+            if code in _NO_SUCH_ADDRESS:
+                raise AddressRefused(address) from error
+            raise EffectFailed(f"recipient refused: {code}") from error
+        except smtplib.SMTPResponseException as error:
+            # Also a 5xx: it may be about the sender or a quota, which somebody will mend.
+            raise EffectFailed(f"refused: {error.smtp_code}") from error
+        except (OSError, smtplib.SMTPException) as error:
+            raise EffectFailed(f"the mail server went away: {_told(error)}") from error
+        finally:
+            with suppress(OSError, smtplib.SMTPException):
+                session.quit()
+        return "accepted"
+
     def _secure(self, session: smtplib.SMTP, context: ssl.SSLContext) -> None:
         session.ehlo()
         if not self.is_implicit_tls:
@@ -93,7 +118,7 @@ class Mailer:
     """Performs mails."""
 
     def __init__(self, server: SmtpServer, renderer: Renderer, links: Links, clock: Clock) -> None:
-        self._server = server
+        self.server = server
         self._renderer = renderer
         self._links = links
         self._clock = clock
@@ -108,7 +133,7 @@ class Mailer:
         if ("mail", address.casefold()) in task.outbox.failed_addresses:
             raise EffectPointless("address_failed")
         message = self.compose(task, address)
-        answer = self.hand_over(message, address)
+        answer = self.server.hand_over(message, address)
         return Receipt(str(message["Message-ID"]), {"smtp": answer})
 
     def compose(self, task: Task, address: str) -> EmailMessage:
@@ -141,31 +166,6 @@ class Mailer:
         if rendered.html is not None:
             message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
         return message
-
-    def hand_over(self, message: EmailMessage, address: str) -> str:
-        """Give a mail to the server; return its answer."""
-        try:
-            session = self._server.connect()
-        except smtplib.SMTPAuthenticationError as error:
-            raise EffectFailed("the mail server refuses user or password") from error
-        except (OSError, smtplib.SMTPException) as error:
-            raise EffectFailed(f"the mail server does not answer: {_told(error)}") from error
-        try:
-            session.send_message(message, to_addrs=[address])
-        except smtplib.SMTPRecipientsRefused as error:
-            code, _ = next(iter(error.recipients.values()))
-            if code in _NO_SUCH_ADDRESS:
-                raise AddressRefused(address) from error
-            raise EffectFailed(f"recipient refused: {code}") from error
-        except smtplib.SMTPResponseException as error:
-            # Also a 5xx: it may be about the sender or a quota, which somebody will mend.
-            raise EffectFailed(f"refused: {error.smtp_code}") from error
-        except (OSError, smtplib.SMTPException) as error:
-            raise EffectFailed(f"the mail server went away: {_told(error)}") from error
-        finally:
-            with suppress(OSError, smtplib.SMTPException):
-                session.quit()
-        return "accepted"
 
 
 def message_id(stream: str, key: str, sender: str) -> str:

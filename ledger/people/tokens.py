@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from hashlib import sha256
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from ledger.errors import NotFound, RequestInvalid
+from ledger.people.actors import Actor, hash_of
+from ledger.people.permissions import SCOPES, permissions_of_scopes
 from ledger.settings import DEFAULT_LEDGER, LEDGER_NAME
 
-SCOPES = ("read", "write", "admin", "personal")
 PREFIX = "lgt"
 PRESET = "bootstrap"  # the name of the token that the environment gives
-_IMPLIED = {
-    "read": {"read"},
-    "write": {"read", "write"},
-    "admin": {"read", "write", "admin"},
-    "personal": {"read", "personal"},
-}
+OVERLAP_HOURS = 24  # how long the former secret of a rotated token still works
+SEEN_SECONDS = 60  # how exactly it is known when a token was last used
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """Who asks, and what they may do."""
-
-    id: str
-    name: str
-    scopes: frozenset[str]
-
-    def may(self, scope: str) -> bool:
-        """Return whether this token has a scope, itself or by one that implies it."""
-        return scope in self.scopes
 
 
 def ledger_named_by(secret: str) -> str:
@@ -45,7 +28,13 @@ def ledger_named_by(secret: str) -> str:
     return name if prefix == PREFIX and tail and LEDGER_NAME.fullmatch(name) else DEFAULT_LEDGER
 
 
-def create(connection: Connection, ledger: str, name: str, scopes: list[str]) -> tuple[Token, str]:
+def create(
+    connection: Connection,
+    ledger: str,
+    name: str,
+    scopes: list[str],
+    expires_at: datetime | None = None,
+) -> tuple[Actor, str]:
     """Store a new token's hash and return it with its secret, which nobody can see again."""
     unknown = set(scopes) - set(SCOPES)
     if unknown or not scopes:
@@ -55,10 +44,24 @@ def create(connection: Connection, ledger: str, name: str, scopes: list[str]) ->
     secret = f"{PREFIX}_{ledger}_{secrets.token_hex(24)}"
     token_id = f"tok_{secrets.token_hex(8)}"
     connection.execute(
-        "INSERT INTO api_tokens (id, name, scopes, token_hash) VALUES (%s, %s, %s, %s)",
-        [token_id, name, scopes, _hash(secret)],
+        "INSERT INTO api_tokens (id, name, scopes, token_hash, expires_at)"
+        " VALUES (%s, %s, %s, %s, %s)",
+        [token_id, name, scopes, hash_of(secret), expires_at],
     )
-    return Token(token_id, name, _all_scopes(scopes)), secret
+    return Actor(token_id, name, permissions_of_scopes(scopes)), secret
+
+
+def rotate(connection: Connection, ledger: str, token_id: str, now: datetime) -> tuple[Actor, str]:
+    """Make a token in another's place; the former works for a day more. Raises NotFound."""
+    row = connection.execute(
+        "UPDATE api_tokens SET expires_at = least(expires_at, %s)"
+        " WHERE id = %s AND revoked_at IS NULL AND name <> %s"
+        " AND (expires_at IS NULL OR expires_at > %s) RETURNING name, scopes",
+        [now + timedelta(hours=OVERLAP_HOURS), token_id, PRESET, now],
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"There is no token {token_id} in use; `ledger token list` shows them.")
+    return create(connection, ledger, row[0], row[1])
 
 
 def preset(connection: Connection, secret: str | None) -> None:
@@ -66,7 +69,7 @@ def preset(connection: Connection, secret: str | None) -> None:
 
     Whoever revokes it has revoked it for good.
     """
-    token_hash = _hash(secret or "")
+    token_hash = hash_of(secret or "")
     connection.execute(
         "DELETE FROM api_tokens WHERE name = %s AND revoked_at IS NULL AND token_hash <> %s",
         [PRESET, token_hash],
@@ -79,21 +82,26 @@ def preset(connection: Connection, secret: str | None) -> None:
         )
 
 
-def find(connection: Connection, secret: str) -> Token | None:
-    """Return the token with this secret, unless it was revoked."""
+def find(connection: Connection, secret: str, now: datetime) -> Actor | None:
+    """Return who has this secret, unless it was revoked or has expired; note that it was used."""
     row = connection.execute(
-        "SELECT id, name, scopes FROM api_tokens WHERE token_hash = %s AND revoked_at IS NULL",
-        [_hash(secret)],
+        "SELECT id, name, scopes, last_used_at FROM api_tokens WHERE token_hash = %s"
+        " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %s)",
+        [hash_of(secret), now],
     ).fetchone()
-    return Token(row[0], row[1], _all_scopes(row[2])) if row else None
+    if row is None:
+        return None
+    if row[3] is None or abs((now - row[3]).total_seconds()) >= SEEN_SECONDS:
+        connection.execute("UPDATE api_tokens SET last_used_at = %s WHERE id = %s", [now, row[0]])
+    return Actor(row[0], row[1], permissions_of_scopes(row[2]))
 
 
 def listed(connection: Connection) -> list[dict[str, Any]]:
     """Return all tokens, without their secrets (nobody has them)."""
+    names = ("id", "name", "scopes", "created_at", "expires_at", "last_used_at", "revoked_at")
     rows = connection.execute(
-        "SELECT id, name, scopes, created_at, revoked_at FROM api_tokens ORDER BY created_at"
+        f"SELECT {', '.join(names)} FROM api_tokens ORDER BY created_at, id"  # noqa: S608
     ).fetchall()
-    names = ("id", "name", "scopes", "created_at", "revoked_at")
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
@@ -104,11 +112,3 @@ def revoke(connection: Connection, token_id: str) -> None:
     )
     if done.rowcount == 0:
         raise NotFound(f"There is no token {token_id}; `ledger token list` shows them.")
-
-
-def _hash(secret: str) -> bytes:
-    return sha256(secret.encode("utf-8", "surrogateescape")).digest()
-
-
-def _all_scopes(scopes: list[str]) -> frozenset[str]:
-    return frozenset().union(*(_IMPLIED[scope] for scope in scopes))

@@ -1,0 +1,191 @@
+"""What an endpoint of `/v1` is: its address, who may use it, what it takes and what it answers.
+
+The same declaration serves the request (permission, parameters, body) and documents it (`openapi`):
+neither can say something else than the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from flask import Response, jsonify, request
+from marshmallow import RAISE, Schema, ValidationError
+
+from api.context import current_installation
+from api.errors import ApiError
+from api.v1.access import Caller, reading
+from api.v1.lists import Query, query
+from ledger.bootstrap import site_of
+from ledger.decisions import Connection
+from ledger.orders import decide
+from ledger.people.permissions import Permission
+from ledger.policies.desk import Desk
+
+KEY_HEADER = "Idempotency-Key"
+KEY_MAX = 255
+ANSWERS = "idempotency answers"
+Json = dict[str, Any]
+
+_CLAIM = """
+INSERT INTO idempotency_keys (token_id, key, fingerprint, created_at)
+VALUES (%s, %s, %s, clock_timestamp()) ON CONFLICT DO NOTHING
+"""
+_KNOWN = "SELECT fingerprint, status, body FROM idempotency_keys WHERE token_id = %s AND key = %s"
+_KEEP = "UPDATE idempotency_keys SET status = %s, body = %s WHERE token_id = %s AND key = %s"
+
+
+class Body(Schema):
+    """A request's body; an unknown member is an error."""
+
+    class Meta:
+        """What is misspelt must not be taken for what is left out."""
+
+        unknown = RAISE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One method of one address."""
+
+    method: ClassVar[str] = "GET"
+    path: str
+    handle: Callable[..., Any]
+    answer: Json  # the JSON schema of what is answered
+    permission: Permission = "read"
+    status: int = 200
+    query: type[Query] = Query
+    body: type[Body] | None = None
+
+    @property
+    def refusals(self) -> list[int]:
+        """The statuses of problems that this endpoint may answer."""
+        found = {400, 401, 403, 429, 503}
+        return sorted(found | ({404} if "<" in self.path else set()))
+
+    @property
+    def what(self) -> str:
+        """What it does, in one line."""
+        return (self.handle.__doc__ or "").partition("\n")[0].rstrip(".")
+
+    def respond(self, **ids: Any) -> Response:
+        """Answer a request; raise what it is refused with."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Endpoint):
+    """Tells something: `handle(caller, parameters, **ids)`."""
+
+    def respond(self, **ids: Any) -> Response:
+        """Answer a request."""
+        with reading(self.permission) as caller:
+            asked = query(self.query())
+            return jsonify(self.handle(caller, asked, **ids))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acting(Endpoint):
+    """Decides something: `handle(desk, caller, body, **ids)`, saved with the answer or not at all.
+
+    The same request under the same Idempotency-Key is answered as before.
+    """
+
+    method: ClassVar[str] = "POST"
+    body: type[Body] | None = Body
+    permission: Permission = "act"
+
+    @property
+    def refusals(self) -> list[int]:
+        """Besides: what the rules do not allow now, and a body of another type."""
+        return sorted({*super().refusals, 409, 415})
+
+    def respond(self, **ids: Any) -> Response:
+        """Answer a request."""
+        with reading(self.permission) as caller:
+            query(Query())
+            given = loaded(self.body)
+        key = _key()
+        site = site_of(current_installation().settings, caller.ledger)
+        is_replayed = False
+        acting = caller
+
+        def remember(connection: Connection, carry_out: Callable[[], Any]) -> tuple[int, Any]:
+            nonlocal acting, is_replayed
+            acting = replace(caller, connection=connection)
+            if key is None:
+                return self.status, carry_out()
+            named = [caller.actor.id, hashlib.sha256(key.encode()).hexdigest()]
+            fingerprint = _fingerprint()
+            if connection.execute(_CLAIM, [*named, fingerprint]).rowcount == 0:
+                row = connection.execute(_KNOWN, named).fetchone()
+                if row is None or bytes(row[0]) != fingerprint:
+                    raise ApiError(
+                        409,
+                        "idempotency_key_reused",
+                        f"This {KEY_HEADER} was used for another request: take a new one.",
+                    )
+                is_replayed = True
+                return row[1], json.loads(caller.ledger.master.open_setting(ANSWERS, bytes(row[2])))
+            answer = carry_out()
+            kept = caller.ledger.master.seal_setting(ANSWERS, json.dumps(answer))
+            connection.execute(_KEEP, [self.status, kept, *named])
+            return self.status, answer
+
+        status, answer = decide(
+            caller.ledger, site, lambda desk: self._order(desk, acting, given, ids), remember
+        )
+        response = jsonify(answer)
+        response.status_code = status
+        if is_replayed:
+            response.headers["Idempotent-Replayed"] = "true"
+        return response
+
+    def _order(self, desk: Desk, caller: Caller, given: Json, ids: Json) -> Any:
+        return self.handle(desk, caller, given, **ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taking(Endpoint):
+    """Takes what an outsider sends, in a form of theirs: `handle(caller, told)`.
+
+    Whatever follows is decided once, however often it is sent; a key for that is not needed.
+    """
+
+    method: ClassVar[str] = "POST"
+    permission: Permission = "act"
+
+    def respond(self, **ids: Any) -> Response:
+        """Answer a request."""
+        with reading(self.permission) as caller:
+            query(Query())
+        told = request.get_json(silent=True)
+        if told is None:
+            raise ApiError(400, "body_invalid", "Send what was told, as `application/json`.")
+        return jsonify(self.handle(caller, told, **ids))
+
+
+def loaded(schema: type[Body] | None) -> dict[str, Any]:
+    """Return the request's JSON object, checked; raise ValidationError or ApiError."""
+    if request.data and not request.is_json:
+        raise ApiError(415, "unsupported_media_type", "Send a body as `application/json`.")
+    given = request.get_json(silent=True) if request.data else {}
+    if not isinstance(given, dict):
+        raise ApiError(400, "body_invalid", "Send a JSON object, as `application/json`.")
+    found: dict[str, Any] = (schema or Body)().load(given)
+    return found
+
+
+def _key() -> str | None:
+    key = request.headers.get(KEY_HEADER)
+    if key is not None and not 0 < len(key) <= KEY_MAX:
+        raise ValidationError(f"1 to {KEY_MAX} characters.", KEY_HEADER)
+    return key
+
+
+def _fingerprint() -> bytes:
+    told = f"{request.method} {request.full_path}\n".encode() + request.get_data()
+    return hashlib.sha256(told).digest()
