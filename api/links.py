@@ -19,11 +19,12 @@ from ledger.aggregates.retention_offer import RetentionOffer
 from ledger.aggregates.sending import Brand
 from ledger.application import Ledger
 from ledger.bootstrap import site_of
+from ledger.cancellations import accept_offer, cancel, decline_offer, wish_to_cancel
 from ledger.completeness import api_of
 from ledger.decisions import Decisions
-from ledger.errors import LedgerError, NotFound
+from ledger.errors import LedgerError, NotFound, SettingsInvalid
 from ledger.links import Link, LinkExpired, LinkInvalid, Links
-from ledger.orders import accept_offer, cancel, decide, decline_offer
+from ledger.orders import decide
 from ledger.policies.desk import Desk, Site, language_of, log_desk
 from ledger.policies.retention.campaign import REASONS
 from ledger.stripe_api import StripeLacks
@@ -112,7 +113,8 @@ def follow(ledger: str, purpose: str, token: str) -> Response:
             (told for kind, told in _TOLD.items() if isinstance(error, kind)), ("unavailable", 503)
         )
         if status == 503:
-            logger.warning("a link to %s: %s", purpose, type(error).__name__)
+            told = str(error) if isinstance(error, SettingsInvalid) else type(error).__name__
+            logger.warning("a link to %s: %s", purpose, told)
         return visit.page(name, status)
 
 
@@ -188,8 +190,12 @@ def _cancel(visit: Visit) -> Response:
         with visit.ledger.pool.connection() as connection:
             desk, _ = log_desk(connection, visit.ledger.keys, visit.site, visit.ledger.clock.now())
             over = desk.standing(customer, subscription).has_ended
-        # The exit is not to be blocked by our switches: a person can do it.
-        return visit.page("too_late", 409) if over else visit.page("by_hand", 503)
+        if over:
+            return visit.page("too_late", 409)
+        # The exit is not to be blocked by our switches: a person can do it, and is told.
+        logger.warning("a cancellation of %s waits for a person", subscription)
+        visit.decide(lambda desk: wish_to_cancel(desk, customer, subscription, reason, comment))
+        return visit.page("by_hand", 503)
     shown = offer is not None and offer.shown_at is not None and offer.accepted_at is None
     address = None
     if shown:

@@ -25,6 +25,7 @@ from ledger.effects.performing import AddressRefused, EffectFailed, EffectPointl
 from ledger.errors import VersionConflict
 from ledger.policies.desk import Desk, LogStore, Site, log_desk
 from ledger.policies.policy import Policy
+from ledger.second_look import must_wait, pointless
 from ledger.stripe_objects.contacts import Contact
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Agenda:
     def __init__(self, ledger: Ledger, tools: Tools) -> None:
         self._ledger = ledger
         self._tools = tools
+        self._row = BEFORE_ALL  # which one is decided about
 
     @property
     def site(self) -> Site:
@@ -162,8 +164,9 @@ class Agenda:
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except Exception as error:  # noqa: BLE001 — it is tried again with the next round
-            name = type(error).__name__
-            logger.error("something due in %s cannot be done: %s", self._ledger.name, name)
+            _, stream, item = self._row
+            told = (stream, item, self._ledger.name, type(error).__name__)
+            logger.error("%s of %s in %s is due and cannot be done: %s", *told)
 
     def _next(
         self, connection: Connection, query: str, after: Row, kinds: Sequence[str] = ()
@@ -171,7 +174,9 @@ class Agenda:
         now = self._ledger.clock.now()
         at, stream, item = after
         given = {"now": now, "at": at, "stream": stream, "item": item, "kinds": list(kinds)}
-        return connection.execute(query.encode(), given).fetchone()
+        found: Row | None = connection.execute(query.encode(), given).fetchone()
+        self._row = found or after
+        return found
 
     def _desk(self, connection: Connection) -> tuple[Desk, LogStore]:
         return log_desk(connection, self._ledger.keys, self._tools.site, self._ledger.clock.now())
@@ -195,7 +200,7 @@ class Agenda:
     def _claim(self, connection: Connection, desk: Desk, stream: str, key: str) -> Task | None:
         """Claim an effect for one attempt, or take it back if it is pointless by now."""
         outbox = desk.find(Outbox, stream)
-        if outbox is None or not outbox.is_due(key, desk.now):
+        if outbox is None or not outbox.is_due(key, desk.now) or must_wait(outbox, key, desk.now):
             return None
         because = pointless(desk, outbox, key)
         if because is not None:
@@ -298,38 +303,3 @@ def _failed(task: Task, because: str, *, is_final: bool) -> Callable[[Desk, Outb
             )  # fmt: skip
 
     return note
-
-
-def pointless(desk: Desk, outbox: Outbox, key: str) -> str | None:
-    """Return why what was asked for is not to be done any more, None if it is.
-
-    Looked at right before it goes out, with everything the log holds by then.
-    """
-    effect = outbox.effects[key]
-    request = effect.request
-    claimed_at = desk.sending.claimed_at
-    if claimed_at is not None and effect.asked_at < claimed_at:
-        return "before_claim"  # another installation may have done it
-    if request.expires_at is not None and desk.now > request.expires_at:
-        return "expired"
-    if desk.sending.campaigns.get(request.campaign or "") == "off":
-        return "campaign_off"
-    if request.purpose == "marketing" and outbox.is_unsubscribed:
-        return "unsubscribed"
-    return _overtaken(desk, outbox.customer_id, request.unless) if outbox.customer_id else None
-
-
-def _overtaken(desk: Desk, customer_id: str, unless: Mapping[str, str]) -> str | None:
-    """Return by what an effect was overtaken that is pointless once something has happened."""
-    standing = desk.standing(customer_id, unless.get("subscription") or None)
-    if standing.is_gone:
-        return "customer_gone"
-    if canceled := unless.get("cancellation"):
-        about = desk.standing(customer_id, canceled)
-        if about.has_ended:
-            return "ended"
-        return None if about.is_leaving else "withdrawn"
-    invoice = unless.get("invoice_settled")
-    if invoice is None:
-        return None
-    return standing.settled_as(invoice) or ("canceled" if standing.has_ended else None)

@@ -23,12 +23,14 @@ from ledger.effects.stripe_actions import StripeActor
 from ledger.errors import SettingsInvalid
 from ledger.files import kept_once
 from ledger.links import Links
+from ledger.people.openid import OpenId
 from ledger.policies import POLICIES
 from ledger.policies.desk import Site
 from ledger.projections import PROJECTIONS, generations
 from ledger.projections.crm.directory import CrmDirectory
 from ledger.settings import DEFAULT_LEDGER, Settings
 from ledger.stripe_api import StripeApi
+from ledger.suppression import mailbox_parts
 
 logger = logging.getLogger("ledger.bootstrap")
 
@@ -96,11 +98,15 @@ def site_of(settings: Settings, ledger: Ledger) -> Site:
     none: nothing of it may go out.
     """
     if ledger.settings.is_demo:
-        return Site(None, None)
+        return Site(None, None, frozenset())
     named = settings.installation or kept_once(
         settings.home / "installation.id", lambda: f"inst-{secrets.token_hex(8)}"
     )
-    return Site(named, ledger.settings.public_url)
+    own = ledger.settings
+    means = {"mail": own.smtp_url, "sms": own.sms_url, "alerts": own.alert_urls,
+             "stripe": own.api_key}  # fmt: skip
+    configured = frozenset(kind for kind, means_of_it in means.items() if means_of_it)
+    return Site(named, own.public_url, configured)
 
 
 def renderer_of(settings: Settings) -> Renderer:
@@ -113,31 +119,48 @@ def tools_of(settings: Settings, ledger: Ledger) -> Tools:
 
     An address that cannot be used is told in the log, and only its kind is missing.
     """
+    performers, faults = _performers(settings, ledger)
+    for kind, fault in faults.items():
+        logger.error("%s of %s: %s", kind, ledger.name, fault)
+    return Tools(site_of(settings, ledger), POLICIES, performers, CrmDirectory(ledger.keys))
+
+
+def unusable_settings(settings: Settings, ledger: Ledger) -> list[str]:
+    """Return what is wrong with the addresses by which this ledger reaches the outside."""
+    _, faults = _performers(settings, ledger)
+    own, checks = ledger.settings, list[Callable[[], object]]()
+    if own.bounces_url:
+        checks.append(lambda: mailbox_parts(own.bounces_url or ""))
+    if own.openid_url:
+        checks.append(lambda: OpenId.read(own.openid_url or "", ""))
+    told = list(faults.values())
+    for check in checks:
+        try:
+            check()
+        except SettingsInvalid as error:
+            told.append(str(error))
+    return told
+
+
+def _performers(settings: Settings, ledger: Ledger) -> tuple[dict[str, Performer], dict[str, str]]:
+    """Return what can be performed, by kind, and why the rest of what is configured cannot."""
     own, renderer, links = ledger.settings, renderer_of(settings), Links(ledger.master, ledger.name)
-
-    def mailer(url: str) -> Performer:
-        return Mailer(SmtpServer.read(url), renderer, links, ledger.clock)
-
-    makers: dict[str, Callable[[], Performer | None]] = {
-        "alerts": lambda: Alerter(own.alert_urls),
-        "mail": lambda: mailer(own.smtp_url) if own.smtp_url else None,
-        "sms": lambda: (
-            Texter(TwilioAccount.read(own.sms_url), renderer, links) if own.sms_url else None
-        ),
-        "stripe": lambda: (
-            StripeActor(StripeApi(own.api_key, own.api_base)) if own.api_key else None
-        ),
-    }
-    performers: dict[str, Performer] = {}
+    makers: dict[str, Callable[[], Performer]] = {}
+    if own.alert_urls:
+        makers["alerts"] = lambda: Alerter(own.alert_urls)
+    if (smtp := own.smtp_url) is not None:
+        makers["mail"] = lambda: Mailer(SmtpServer.read(smtp), renderer, links, ledger.clock)
+    if (sms := own.sms_url) is not None:
+        makers["sms"] = lambda: Texter(TwilioAccount.read(sms), renderer, links)
+    if (key := own.api_key) is not None:
+        makers["stripe"] = lambda: StripeActor(StripeApi(key, own.api_base))
+    performers, faults = dict[str, Performer](), dict[str, str]()
     for kind, make in () if own.is_demo else makers.items():
         try:
-            made = make()
+            performers[kind] = make()
         except SettingsInvalid as error:
-            logger.error("%s of %s: %s", kind, ledger.name, error)
-            continue
-        if made is not None:
-            performers[kind] = made
-    return Tools(site_of(settings, ledger), POLICIES, performers, CrmDirectory(ledger.keys))
+            faults[kind] = str(error)
+    return performers, faults
 
 
 def migrate(database: Database, new_ledger: str = DEFAULT_LEDGER) -> list[str]:

@@ -38,6 +38,8 @@ _COUNTS = {
     "effects_given_up": "SELECT count(*) FROM effects WHERE state = 'dead'",
     "effects_overdue": "SELECT count(*) FROM effects WHERE due_at < clock_timestamp()"
     " - interval '10 minutes'",
+    "steps_overdue": "SELECT count(*) FROM agenda WHERE kind = 'step'"
+    " AND due_at < clock_timestamp() - interval '10 minutes'",
     "erased_subjects": "SELECT count(*) FROM subject_keys WHERE wrapped_key IS NULL",
 }
 
@@ -176,6 +178,12 @@ def _of_reactions(counts: Mapping[str, int]) -> Iterator[Concern]:
             "effects_overdue",
             f"{counts['effects_overdue']} effects should have gone out ten minutes ago: `ledger"
             " effects status` says what keeps them.",
+        )
+    if counts["steps_overdue"]:
+        yield Concern(
+            "steps_overdue",
+            f"{counts['steps_overdue']} steps of cases should have been taken ten minutes ago: is a"
+            " worker running? Its log says what cannot be done.",
         )
     if counts["dunning_cases_waiting"]:
         yield Concern(

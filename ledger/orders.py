@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from ledger.aggregates.campaigns import Campaigns
-from ledger.aggregates.decision import DecisionRefused
 from ledger.aggregates.dunning_case import DunningCase
-from ledger.aggregates.effect import OPEN_STATES, EffectRequest, EffectState
+from ledger.aggregates.effect import EffectRequest, EffectState
 from ledger.aggregates.outbox import Outbox
-from ledger.aggregates.retention_offer import RetentionOffer
 from ledger.aggregates.sending import Brand, Sending
 from ledger.decisions import Connection
 from ledger.errors import NotFound, RequestInvalid, VersionConflict
@@ -30,12 +28,8 @@ from ledger.policies.dunning.campaign import shipped as shipped_dunning
 from ledger.policies.dunning.policy import Dunning, campaign_of
 from ledger.policies.lifecycle.campaign import read_campaign as read_lifecycle
 from ledger.policies.lifecycle.campaign import shipped as shipped_lifecycle
-from ledger.policies.retention import steps as retention_steps
-from ledger.policies.retention.campaign import REASONS
 from ledger.policies.retention.campaign import read_campaign as read_retention
 from ledger.policies.retention.campaign import shipped as shipped_retention
-from ledger.policies.retention.policy import Retention, live_offer, open_offer
-from ledger.policies.retention.policy import campaign_of as retention_campaign_of
 
 if TYPE_CHECKING:
     from ledger.application import Ledger
@@ -163,19 +157,27 @@ def find_campaign(desk: Desk, name: str) -> Any:
 
 
 def _check_answers(window_days: int, answers: Mapping[str, Any]) -> None:
+    lacking = []
     if answers.get("stripe_mails_off") is not True:
-        raise RequestInvalid(
-            "Stripe's own mails about failed payments must be off (Settings → Billing →"
-            " Subscriptions and emails), or customers get two: answer stripe_mails_off=yes."
+        lacking.append(
+            "--stripe-mails-off: Stripe's own mails about failed payments must be off (Settings →"
+            " Billing → Subscriptions and emails), or customers get two."
         )
-    if answers.get("retry_window_days") != window_days:
-        raise RequestInvalid(
-            f"The campaign reckons with {window_days} days of retries, Stripe is said to retry for"
-            f" {answers.get('retry_window_days')}: set stripe_retry_window_days of the campaign or"
-            " Stripe's setting, so that they agree."
+    told = answers.get("retry_window_days")
+    if told is None:
+        lacking.append("--retry-window-days: for how long Stripe retries.")
+    elif told != window_days:
+        lacking.append(
+            f"--retry-window-days: the campaign reckons with {window_days}, Stripe is said to retry"
+            f" for {told}: set stripe_retry_window_days of the campaign or Stripe's setting, so"
+            " that they agree."
         )
     if answers.get("final_action") not in FINAL_ACTIONS:
-        raise RequestInvalid(f"final_action is one of {', '.join(FINAL_ACTIONS)}.")
+        lacking.append(
+            f"--final-action: what Stripe does at the end, one of {', '.join(FINAL_ACTIONS)}."
+        )
+    if lacking:
+        raise RequestInvalid("Say what Stripe is set to. " + " ".join(lacking))
 
 
 def case_of(desk: Desk, named: str) -> DunningCase:
@@ -206,89 +208,6 @@ def send_step_now(desk: Desk, named: str, step: str, actor: str) -> EffectState 
     Dunning().follow(desk, case)
     steps.send(desk, case, campaign, found, actor)
     return str(case.steps[step].outcome)
-
-
-def cancel(
-    desk: Desk,
-    customer_id: str,
-    subscription_id: str,
-    *,
-    source: str,
-    reason: str | None,
-    comment: str | None,
-    actor: str | None = None,
-) -> tuple[RetentionOffer | None, EffectState]:
-    """Schedule the end of a subscription at Stripe, and answer it; return the answer.
-
-    The cancellation is asked for first and whatever is offered never delays it. Raises NotFound,
-    RequestInvalid, DecisionRefused where nothing may be changed at Stripe.
-    """
-    if reason is not None and reason not in REASONS:
-        raise RequestInvalid(f"A reason is one of {', '.join(REASONS)}.")
-    standing = desk.standing(customer_id, subscription_id)
-    if standing.subscription is None:
-        raise NotFound(f"This ledger knows no subscription {subscription_id!r}.")
-    if standing.has_ended:
-        raise DecisionRefused(f"{subscription_id} is over already.")
-    obstacle = desk.sending.obstacle("stripe", desk.site.installation, desk.site.public_url)
-    if obstacle is not None:
-        raise DecisionRefused(
-            f"Nothing may be changed at Stripe ({obstacle}): `ledger effects on stripe` and"
-            " `ledger effects claim` let it."
-        )
-    offer = live_offer(desk, customer_id, subscription_id)
-    if offer is not None and (offer.accepted_at or offer.withdrawn_at):
-        offer.close("lost", now=desk.now, read_until=desk.read_until)
-        offer = None
-    if offer is None:
-        offer = open_offer(desk, standing, source, reason, comment, desk.now)
-    asked = _asked_already(desk, customer_id, subscription_id)
-    if asked is not None or standing.is_leaving:
-        return offer, asked or "sent"
-    request = EffectRequest(
-        f"cancellation:{subscription_id}:{desk.read_until}",
-        "stripe",
-        "schedule_cancellation",
-        "confirmation",
-        {"subscription": subscription_id, "feedback": reason},
-        actor=actor,
-        text={"comment": comment} if comment else None,
-    )
-    return offer, desk.ask(customer_id, request)
-
-
-def _asked_already(desk: Desk, customer_id: str, subscription_id: str) -> EffectState | None:
-    """Return how far a cancellation is that is still to be scheduled at Stripe."""
-    for effect in desk.outbox(customer_id).effects.values():
-        request = effect.request
-        is_it = request.what == "schedule_cancellation" and effect.state in OPEN_STATES
-        if is_it and request.params.get("subscription") == subscription_id:
-            return effect.state
-    return None
-
-
-def offer_of(desk: Desk, stream: str) -> RetentionOffer:
-    """Return a cancellation; raise NotFound."""
-    is_one = is_id(stream) and stream.startswith(Retention.streams)
-    found = desk.find(RetentionOffer, stream) if is_one else None
-    if found is None:
-        raise NotFound(f"There is no retention offer {stream!r}.")
-    return found
-
-
-def accept_offer(desk: Desk, stream: str, by: str) -> RetentionOffer:
-    """Let a customer take an offer; raise NotFound, DecisionRefused."""
-    offer = offer_of(desk, stream)
-    retention_steps.accept(desk, offer, retention_campaign_of(desk, offer), by)
-    return offer
-
-
-def decline_offer(desk: Desk, stream: str, by: str) -> RetentionOffer:
-    """Let a customer leave an offer; raise NotFound, DecisionRefused."""
-    offer = offer_of(desk, stream)
-    offer.decline(by, now=desk.now)
-    retention_steps.leave_out(desk, offer, "declined")
-    return offer
 
 
 def effect_in(desk: Desk, stream: str, key: str) -> Outbox:

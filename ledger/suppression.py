@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from ledger.decisions import Connection
 from ledger.effects.bounces import Bounce, bounces_in_mail
@@ -90,30 +90,39 @@ def read_mailbox(ledger: Ledger, site: Site) -> int:
     return read
 
 
+def mailbox_parts(url: str) -> SplitResult:
+    """Return the parts of a mailbox's address; raise SettingsInvalid."""
+    try:
+        parts = urlsplit(url)
+        is_one = parts.port != 0 and bool(parts.hostname and parts.username)
+    except ValueError:
+        parts, is_one = urlsplit(""), False
+    is_local = parts.scheme == "imap" and parts.hostname in _LOOPBACK
+    if not is_one or not (parts.scheme == "imaps" or is_local):
+        raise SettingsInvalid(
+            "LEDGER_BOUNCES_URL is written as imaps://user:password@mail.example:993/INBOX."
+        )
+    return parts
+
+
 def opened(url: str) -> imaplib.IMAP4:
     """Open a mailbox, imaps://user:password@host[:port][/FOLDER]; raise SettingsInvalid.
 
     Without TLS only on this machine. May raise OSError and imaplib's errors.
     """
-    parts = urlsplit(url)
-    is_local = parts.scheme == "imap" and parts.hostname in _LOOPBACK
-    if not parts.hostname or not parts.username or not (parts.scheme == "imaps" or is_local):
-        raise SettingsInvalid(
-            "LEDGER_BOUNCES_URL is written as imaps://user:password@mail.example:993/INBOX."
-        )
-    if is_local:
-        mailbox: imaplib.IMAP4 = imaplib.IMAP4(
-            parts.hostname, parts.port or 143, timeout=TIMEOUT_SECONDS
-        )
+    parts = mailbox_parts(url)
+    host = parts.hostname or ""
+    if parts.scheme == "imap":
+        mailbox: imaplib.IMAP4 = imaplib.IMAP4(host, parts.port or 143, timeout=TIMEOUT_SECONDS)
     else:
         mailbox = imaplib.IMAP4_SSL(
-            parts.hostname,
+            host,
             parts.port or 993,
             ssl_context=ssl.create_default_context(),
             timeout=TIMEOUT_SECONDS,
         )
     try:
-        mailbox.login(unquote(parts.username), unquote(parts.password or ""))
+        mailbox.login(unquote(parts.username or ""), unquote(parts.password or ""))
         mailbox.select(unquote(parts.path.strip("/")) or "INBOX")
     except BaseException:
         with suppress(OSError, imaplib.IMAP4.error):

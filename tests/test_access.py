@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ledger.application import Ledger
-from ledger.orders import accept_offer, add_campaign
+from ledger.cancellations import accept_offer
+from ledger.orders import add_campaign
 from ledger.projections import Access
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings

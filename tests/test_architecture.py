@@ -19,7 +19,8 @@ LAYERS: list[set[str]] = [
     {"api", "scripts", "ledger.cli"},
     {"ledger.bootstrap", "ledger.scheduler"},
     {"ledger.suppression", "ledger.invitations"},
-    {"ledger.agenda", "ledger.orders", "ledger.backtest"},
+    {"ledger.agenda", "ledger.orders", "ledger.cancellations", "ledger.backtest"},
+    {"ledger.second_look"},
     {"ledger.accounting"},
     {"ledger.metrics"},
     {

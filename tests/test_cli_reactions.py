@@ -27,12 +27,16 @@ template = "payment_failed_1"
 after_days = 1
 ignores_quiet_hours = true
 """
+# A library that some channels of Apprise use is to leave the standard library.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 ON = ("--stripe-mails-off", "--retry-window-days", "14", "--final-action", "cancel")
 
 
 @pytest.fixture
 def ledger(installation: Installation) -> Iterator[Ledger]:
-    yield from new_ledger(installation, public_url="https://b.example.test")
+    yield from new_ledger(
+        installation, public_url="https://b.example.test", alert_urls="json://127.0.0.1:9/x"
+    )
 
 
 @pytest.fixture
@@ -55,6 +59,12 @@ def test_what_may_go_out_is_told_and_switched(shell: Shell) -> None:
     assert shell("effects", "resume").code == 0
     assert shell("effects", "off", "alerts").code == 0
     assert shell("effects", "on", "pigeons").code == 2
+    said = shell("effects", "on", "stripe")
+    assert (said.code, "STRIPE_API_KEY for stripe" in said.err) == (0, True)
+    doctor = shell("doctor", "--json")
+    assert "not_configured" in {one["code"] for one in doctor.json["warnings"]}
+    for caps in (("--per-person-days", "99999999999"), ("--per-hour", "99999999999999999999")):
+        assert "at most" in shell("effects", "caps", *caps).err
 
 
 def test_without_an_address_for_links_nothing_is_claimed(
@@ -75,7 +85,7 @@ def test_campaigns_are_added_shown_and_switched(shell: Shell, tmp_path: Path) ->
         "ours": "off", "standard": "shadow", "stay": "shadow", "lifecycle": "shadow",
     }  # fmt: skip
     refused = shell("campaigns", "on", "ours")
-    assert (refused.code, "stripe_mails_off" in refused.err) == (1, True)
+    assert (refused.code, "--stripe-mails-off" in refused.err) == (1, True)
     assert shell("campaigns", "on", "ours", *ON).out == "ours is on.\n"
     assert shell("campaigns", "shadow", "ours").code == 0
     assert shell("campaigns", "off", "ours").code == 0

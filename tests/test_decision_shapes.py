@@ -86,6 +86,8 @@ def retention() -> Decision:
     offer.accept("customer", now=NOW)
     offer.end(now=NOW, read_until=9)
     offer.close("lost", now=NOW, read_until=9)
+    offer.reason = None
+    offer.explain("unused", None, now=NOW)
     return offer
 
 

@@ -18,9 +18,10 @@ from ledger.aggregates.outbox import ATTEMPTS_MAX
 from ledger.aggregates.sending import Brand
 from ledger.application import Ledger
 from ledger.bootstrap import Installation
-from ledger.effects.mail import SmtpServer
+from ledger.effects.mail import SmtpServer, deliverable, display_name
 from ledger.effects.performing import EffectFailed
 from ledger.effects.render import Renderer, fields_of, template_names
+from ledger.effects.wording import first_name
 from ledger.errors import RequestInvalid, SettingsInvalid
 from ledger.orders import effect_in, say_once, sending_to_change, switch_campaign
 from ledger.policies import POLICIES
@@ -538,7 +539,58 @@ def test_a_template_with_a_fault_says_which_and_what(tmp_path: Any) -> None:
         Renderer().mail("nothing", "en", fields)
 
 
-@pytest.mark.parametrize("url", ["http://x", "smtp://", "mail.example", "smtp://h:port"])
+SECRETS = [
+    "{{ '{b.check.__globals__}'|with(b=brand) }}",
+    "{{ '{b.__class__.__mro__}'|with(b=brand) }}",
+    "{{ brand.check.__globals__ }}",
+    "{{ '{0.__class__}'.format(brand) }}",
+    "{{ m.__loader__ }}",
+]
+
+
+@pytest.mark.parametrize("body", SECRETS)
+def test_a_template_cannot_look_into_the_program(tmp_path: Path, body: str) -> None:
+    (tmp_path / "message.en.j2").write_text(
+        "{% extends layout %}{% block subject %}x{% endblock %}"
+        "{% block body %}" + body + "{% endblock %}"
+    )
+    fields = fields_of({}, name=None, product=None, brand=Brand(), language="en", links={})
+
+    with pytest.raises(RequestInvalid, match=r"message\.en cannot be rendered"):
+        Renderer(tmp_path).mail("message", "en", fields)
+
+
+@pytest.mark.parametrize(
+    ("address", "becomes"),
+    [("andi@example.test", "andi@example.test"), (" a+b@x.test ", "a+b@x.test"),
+     ("andi@exämple.test", "andi@xn--exmple-cua.test"), ("ándi@x.test", None), ("a b@x.test", None),
+     ("a@x.test\r\nBcc: z@y.test", None), ("a@x.test, b@y.test", None), ("<a@x.test>", None),
+     ("@x.test", None), ("a", None), ("a@" + "x" * 300, None)],
+)  # fmt: skip
+def test_an_address_is_one_that_every_server_takes(address: str, becomes: str | None) -> None:
+    assert deliverable(address) == becomes
+
+
+@pytest.mark.parametrize(
+    ("name", "becomes"),
+    [("Andi Wijaya", "Andi Wijaya"), ("A\x00\x1b\ud800B", "A B"), ("x" * 10_000, "x" * 80)],
+)
+def test_a_name_fits_into_a_header(name: str, becomes: str) -> None:
+    assert display_name(name) == becomes
+
+
+@pytest.mark.parametrize(
+    ("name", "greeted"),
+    [("Andi Wijaya", "Andi"), ("http://evil.test klik", None), ("evil.test/x", None),
+     ("WWW.evil.test", None), ("me@evil.test", None), ("x" * 100, None), ("", None)],
+)  # fmt: skip
+def test_nobody_puts_an_address_into_our_mail_by_their_name(name: str, greeted: str | None) -> None:
+    assert first_name(name) == greeted
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x", "smtp://", "mail.example", "smtp://h:port", "smtp://[::1"]
+)
 def test_an_address_of_a_mail_server_that_cannot_be_used_says_so(url: str) -> None:
     with pytest.raises(SettingsInvalid, match="LEDGER_SMTP_URL"):
         SmtpServer.read(url)

@@ -253,8 +253,8 @@ def test_what_was_counted_stays_as_it_was(ledger: Ledger, client: Client) -> Non
 
     erase(ledger)
 
-    after = [one for one in events_of(ledger) if not one.stream.startswith("access:")]
-    assert after[:-1] == log
+    since = [one for one in events_of(ledger) if not one.stream.startswith("access:")]
+    assert since[:-1] == log
     assert [asked(ledger, client, path) for path in paths] == told
     after = views(ledger)
     for name in ("objects", "links", "owners", "payments"):

@@ -39,7 +39,10 @@ PUBLIC = "https://billing.example.test"
 @pytest.fixture
 def ledger(installation: Installation) -> Iterator[Ledger]:
     yield from new_ledger(
-        installation, public_url=PUBLIC, sms_url="twilio://ACtest:token@+15550006666"
+        installation,
+        public_url=PUBLIC,
+        sms_url="twilio://ACtest:token@+15550006666",
+        api_key="sk_test_1",
     )
 
 
@@ -116,7 +119,7 @@ def test_a_case_is_paused_resumed_skipped_sent_and_stopped(reactor: Reactor, api
     assert api.post(f"{at}/resume", {"reason": "done"}).json["paused"] is False  # type: ignore[index]
     assert api.post(f"{at}/skip", {"step": "mail_3"}).status_code == 200
     sent = api.post(f"{at}/send", {"step": "mail_2"}).json
-    assert sent == {**(sent or {}), "outcome": "requested"}
+    assert sent == {**(sent or {}), "step_outcome": "requested"}
     assert api.post(f"{at}/send", {"step": "mail_2"}).status_code == 409
     assert api.post(f"{at}/send", {"step": "mail_9"}).status_code == 404
     assert api.post(f"{at}/stop", {"reason": "x"}).json["outcome"] == "stopped"  # type: ignore[index]
@@ -303,6 +306,8 @@ def test_links_to_stripe_are_made_when_they_are_followed(
 def test_without_a_key_for_stripe_a_link_says_to_try_again(
     reactor: Reactor, ledger: Ledger, client: Client
 ) -> None:
+    ledger.settings = replace(ledger.settings, api_key=None)
+
     answer = client.get(path_of(ledger, "pay", "in_andi"))
 
     assert answer.status_code == 503
@@ -412,6 +417,33 @@ def test_one_post_ends_marketing_and_a_scanner_does_not(
 
     assert answer.status_code == 200
     assert reactor.topics("outbox:cus_andi")[-1] == "Unsubscribed"
+
+
+def test_a_form_is_no_body_and_is_not_thrown_away_silently(
+    reactor: Reactor, ledger: Ledger, client: Client
+) -> None:
+    with ledger.pool.connection() as connection:
+        _, secret = tokens.create(connection, ledger.name, "eka", ["write"])
+    answer = client.post(
+        "/v1/subscriptions/sub_andi/cancellation", data={"reason": "unused"},
+        headers={"Authorization": f"Bearer {secret}"},
+    )  # fmt: skip
+
+    assert answer.status_code == 415
+    assert reactor.rows("SELECT * FROM retention_offers") == []
+
+
+def test_a_cancellation_that_cannot_be_made_is_kept_and_told_to_the_team(
+    reactor: Reactor, ledger: Ledger, client: Client
+) -> None:
+    ledger.settings = replace(ledger.settings, api_key=None)
+    answer = client.post(path_of(ledger, "cancel", "sub_andi"), data={"reason": "unused"})
+    reactor.react()
+
+    assert answer.status_code == 503
+    (row,) = reactor.rows("SELECT reason, source FROM retention_offers")
+    assert row == {"reason": "unused", "source": "page"}
+    assert [one for one, _ in reactor.effects(kind="alerts")] == ["cancel_by_hand"]
 
 
 def test_the_stylesheet_is_served(client: Client) -> None:

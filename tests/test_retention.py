@@ -8,24 +8,19 @@ from typing import Any
 
 import pytest
 
+from ledger.agenda import Agenda
 from ledger.aggregates.decision import DecisionRefused
 from ledger.application import Ledger
-from ledger.effects.performing import EffectFailed
+from ledger.cancellations import accept_offer, cancel, decline_offer
+from ledger.effects.performing import EffectFailed, Receipt, Task
 from ledger.errors import RequestInvalid
-from ledger.orders import (
-    accept_offer,
-    add_campaign,
-    cancel,
-    decline_offer,
-    sending_to_change,
-    switch_campaign,
-)
+from ledger.orders import add_campaign, sending_to_change, switch_campaign
 from ledger.policies.desk import Site
 from ledger.policies.retention.campaign import read_campaign, shipped
 from ledger.policies.retention.offers import in_holdout
 from ledger.projections.reactions.queries import retention_board
 from tests.facts import Json, customer, event, price, subscription
-from tests.reactions import START, Mailbox, Reactor, mail_server, seconds
+from tests.reactions import START, Mailbox, Reactor, Recorder, mail_server, seconds
 
 OFFER = "retention:sub_andi:1"
 ENDS = seconds(START + timedelta(days=20))
@@ -341,6 +336,72 @@ def test_a_cancellation_that_still_waits_does_not_undo_what_was_accepted(
 
     assert reactor.stripe.whats == ["schedule_cancellation", "discount"]
     assert reactor.effects(what="schedule_cancellation")[0][1] == "withdrawn"
+
+
+def goodbye(reactor: Reactor, reason: str | None = "too_expensive") -> Any:
+    found = reactor.decide(lambda desk: cancel(desk, "cus_andi", "sub_andi", source="api",
+                                               reason=reason, comment=None))  # fmt: skip
+    reactor.react()
+    return found
+
+
+def test_of_two_wishes_the_last_one_counts(reactor: Reactor) -> None:
+    reactor.told(leaves(reactor.at()))
+    reactor.decide(lambda desk: accept_offer(desk, OFFER, "customer"))
+    reactor.react()
+    offer, state = goodbye(reactor)  # before Stripe has heard of the first
+
+    assert (offer.id, state) == ("retention:sub_andi:2", "requested")
+    reactor.work()
+    assert reactor.stripe.whats == ["schedule_cancellation"]
+    assert reactor.effects(what="discount")[0][1] == "withdrawn"
+
+
+def test_who_cancels_after_an_offer_was_made_at_stripe_is_canceled(reactor: Reactor) -> None:
+    reactor.told(leaves(reactor.at()))
+    reactor.decide(lambda desk: accept_offer(desk, OFFER, "customer"))
+    reactor.react()
+    reactor.work()
+    goodbye(reactor)
+    reactor.work()
+
+    assert reactor.stripe.whats == ["discount", "schedule_cancellation"]
+
+
+def test_two_actions_about_a_subscription_are_not_tried_at_once(reactor: Reactor) -> None:
+    class Slow(Recorder):
+        """While the first is under way the customer changes their mind, and another works."""
+
+        def perform(self, task: Task) -> Receipt:
+            receipt = super().perform(task)
+            if len(self.tasks) == 1:
+                reactor.decide(lambda desk: accept_offer(desk, OFFER, "customer"))
+                reactor.react()
+                Agenda(reactor.ledger, reactor.tools).work()
+                assert self.whats == ["schedule_cancellation"]
+            return receipt
+
+    reactor.performers["stripe"] = reactor.stripe = Slow()
+    goodbye(reactor)
+    reactor.work()
+
+    assert reactor.stripe.whats == ["schedule_cancellation", "discount"]
+
+
+def test_a_reason_told_later_is_kept_the_first_one_stays(reactor: Reactor) -> None:
+    goodbye(reactor, None)
+    offer, _ = goodbye(reactor, "unused")
+    assert (offer.reason, offer_row(reactor)["reason"]) == ("unused", "unused")
+
+    assert goodbye(reactor, "too_expensive")[0].reason == "unused"
+
+
+def test_without_the_means_to_change_stripe_nobody_is_told_it_was_done(reactor: Reactor) -> None:
+    reactor.site = Site(reactor.site.installation, reactor.site.public_url, frozenset({"mail"}))
+    with pytest.raises(DecisionRefused, match="not_configured"):
+        goodbye(reactor)
+
+    assert reactor.effects() == []
 
 
 def test_a_promise_is_kept_when_the_campaign_is_off_by_then(reactor: Reactor) -> None:

@@ -135,7 +135,7 @@ def skip_step(desk: Desk, caller: Caller, given: Json, case_id: str) -> Json:
 def send_step(desk: Desk, caller: Caller, given: Json, case_id: str) -> Json:
     """Take a message's step now."""
     outcome = send_step_now(desk, case_id, given["step"], caller.actor.name)
-    return {**_short(case_of(desk, case_id)), "outcome": outcome}
+    return {**_short(case_of(desk, case_id)), "step_outcome": outcome}
 
 
 def _short(case: DunningCase) -> Json:
@@ -237,7 +237,7 @@ ENDPOINTS = (
     Acting(
         path="/dunning/cases/<case_id>/send",
         handle=send_step,
-        answer=shapes.DUNNING_CASE_NOW,
+        answer=schema.more(shapes.DUNNING_CASE_NOW, step_outcome=schema.STRING),
         body=StepBody,
     ),
 )

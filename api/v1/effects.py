@@ -83,7 +83,8 @@ def say(desk: Desk, caller: Caller, given: Json, customer_id: str) -> Json:
         given["channel"],
         {"subject": given["subject"], "body": given["body"]},
         key=key,
-        language=given.get("language") or desk.brand.language,
+        language=given.get("language")
+        or desk.addressing(desk.standing(customer_id, None)).language,
         actor=caller.actor.name,
     )
     outbox = desk.outbox(customer_id)

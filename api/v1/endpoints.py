@@ -170,7 +170,7 @@ class Taking(Endpoint):
 
 def loaded(schema: type[Body] | None) -> dict[str, Any]:
     """Return the request's JSON object, checked; raise ValidationError or ApiError."""
-    if request.data and not request.is_json:
+    if request.content_length and not request.is_json:
         raise ApiError(415, "unsupported_media_type", "Send a body as `application/json`.")
     given = request.get_json(silent=True) if request.data else {}
     if not isinstance(given, dict):

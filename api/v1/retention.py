@@ -13,9 +13,9 @@ from api.v1.endpoints import Acting, Body, Json, Reading
 from api.v1.lists import ListQuery, Query, id_filter, listed
 from api.v1.moments import span_asked
 from ledger.aggregates.retention_offer import RetentionOffer
+from ledger.cancellations import accept_offer, cancel, decline_offer
 from ledger.errors import NotFound
 from ledger.links import Links
-from ledger.orders import accept_offer, cancel, decline_offer
 from ledger.policies.desk import Desk
 from ledger.policies.retention.campaign import REASONS
 from ledger.projections.crm import queries as lists

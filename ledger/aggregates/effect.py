@@ -14,6 +14,11 @@ EffectState = Literal[
     "dropped",
 ]  # fmt: skip
 OPEN_STATES = frozenset({"requested", "attempted", "failed"})
+# What is done at Stripe about whether a subscription goes on: of two the one asked for last counts.
+LEAVING = frozenset({"schedule_cancellation"})
+STAYING = frozenset(
+    {"withdraw_cancellation", "discount", "pause_for", "change_plan", "extend_trial"}
+)
 
 
 @dataclass(frozen=True)

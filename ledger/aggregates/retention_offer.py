@@ -114,6 +114,19 @@ class RetentionOffer(Stepped):
             """Remember it."""
             aggregate.withdrawn_at = self.timestamp
 
+    class ReasonTold(Event):
+        """The customer says later why, or more about it."""
+
+        TOPIC = "RetentionOffer.ReasonTold"
+        PERSONAL = frozenset({"comment"})
+        reason: str | None
+        comment: str | None = None
+
+        def apply(self, aggregate: Any) -> None:
+            """Remember it."""
+            aggregate.reason = aggregate.reason or self.reason
+            aggregate.comment = aggregate.comment or self.comment
+
     class StepScheduled(Scheduled, Event):
         """A step is due then."""
 
@@ -253,6 +266,11 @@ class RetentionOffer(Stepped):
             raise DecisionRefused("The offer has been taken.")
         if self.declined_at is None:
             self.trigger_event(self.Declined, by=by, timestamp=now)
+
+    def explain(self, reason: str | None, comment: str | None, *, now: datetime) -> None:
+        """Note why they leave, where they had not said so before."""
+        if (reason and not self.reason) or (comment and not self.comment):
+            self.trigger_event(self.ReasonTold, reason=reason, comment=comment, timestamp=now)
 
     def withdraw(self, *, now: datetime, read_until: int) -> None:
         """Note that the cancellation is not scheduled any more."""

@@ -241,6 +241,10 @@ class Sending(Decision):
         """Set how much may go out; raise DecisionRefused for numbers below 1."""
         if min(caps.per_hour, caps.per_person, caps.per_person_days) < 1:
             raise DecisionRefused("Caps are numbers of at least 1; `stop` lets nothing out.")
+        if caps.per_hour > 1_000_000 or caps.per_person > 1_000 or caps.per_person_days > 366:
+            raise DecisionRefused(
+                "Caps are at most 1,000,000 an hour and 1,000 for a person in 366 days."
+            )
         self.trigger_event(
             self.CapsSet,
             per_hour=caps.per_hour,

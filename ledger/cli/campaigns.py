@@ -16,7 +16,7 @@ from ledger.backtest import Tried
 from ledger.backtest import backtest as try_campaign
 from ledger.bootstrap import renderer_of, site_of
 from ledger.cli.context import Context, json_option, say_json, say_table, this_user
-from ledger.cli.effects import order
+from ledger.cli.effects import OBSTACLES, order
 from ledger.cli.progress import Bar
 from ledger.clock import midnight
 from ledger.errors import RequestInvalid
@@ -31,7 +31,7 @@ from ledger.orders import (
     set_brand,
     switch_campaign,
 )
-from ledger.policies.desk import log_desk
+from ledger.policies.desk import Desk, log_desk
 from ledger.policies.dunning.campaign import DunningCampaign, read_campaign
 
 _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -123,8 +123,17 @@ def switch_on(
         "retry_window_days": retry_window_days,
         "final_action": final_action,
     }
-    order(context, lambda desk: switch_campaign(desk, name, "on", answers, this_user()))
+
+    def change(desk: Desk) -> dict[str, str | None]:
+        switch_campaign(desk, name, "on", answers, this_user())
+        return {kind: desk.obstacle(kind) for kind in ("mail", "stripe", "alerts")}
+
+    obstacles = order(context, change)
     click.echo(f"{name} is on.")
+    for kind, obstacle in obstacles.items():
+        if obstacle is not None:
+            told = OBSTACLES.get(obstacle, f"it is off (`ledger effects on {kind}`)")
+            click.secho(f"! Nothing of {kind} goes out: {told}.", fg="yellow", err=True)
 
 
 def _switch(context: Context, name: str, state: str) -> None:

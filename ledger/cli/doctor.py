@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from ledger import health
+from ledger.bootstrap import site_of, unusable_settings
 from ledger.cli.context import Context, json_option, say_json
 from ledger.clock import utc
 from ledger.log.log import prepare
+from ledger.policies.desk import log_desk
 from ledger.settings import DEFAULT_LEDGER
 
 
@@ -22,6 +24,20 @@ def doctor(context: Context, as_json: bool) -> None:
         prepare(connection)
         state = health.status(ledger, connection)
         found = health.warnings(context.settings, ledger, connection)
+        desk, _ = log_desk(
+            connection, ledger.keys, site_of(context.settings, ledger), ledger.clock.now()
+        )
+        found += [
+            health.Concern("setting_unusable", told)
+            for told in unusable_settings(context.settings, ledger)
+        ]
+        found += [
+            health.Concern(
+                "not_configured",
+                f"`{kind}` is switched on, but its setting is missing: `ledger effects status`.",
+            )
+            for kind in sorted(desk.sending.kinds - desk.site.configured)
+        ]
     if as_json:
         say_json(
             {

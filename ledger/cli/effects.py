@@ -41,6 +41,15 @@ def effects() -> None:
     """What reaches the outside: off until it is switched on here."""
 
 
+# What keeps a kind from going out though it is switched on.
+OBSTACLES = {
+    "stopped": "everything is stopped (`ledger effects resume`)",
+    "not_claimed": "sending does not belong to this installation (`ledger effects claim`)",
+    "not_configured": "its setting is missing (LEDGER_SMTP_URL for mail, STRIPE_API_KEY for stripe,"
+    " LEDGER_SMS_URL for sms, LEDGER_ALERT_URLS for alerts)",
+}
+
+
 def order(context: Context, change: Callable[[Desk], Any]) -> Any:
     """Carry out what the person at the keyboard orders."""
     with context.installation(writes=True) as opened:
@@ -59,6 +68,11 @@ def status(context: Context, as_json: bool) -> None:
         with ledger.pool.connection() as connection:
             desk, _ = log_desk(connection, ledger.keys, tools.site, ledger.clock.now())
             sending, site = desk.sending, tools.site
+            obstacles = {
+                kind: sending.obstacle(kind, site.installation, site.public_url)
+                or (None if kind in tools.performers else "not_configured")
+                for kind in KINDS
+            }
             counts: dict[str, int] = dict(
                 connection.execute("SELECT state, count(*) FROM effects GROUP BY 1").fetchall()
             )
@@ -67,10 +81,8 @@ def status(context: Context, as_json: bool) -> None:
             "kind": kind,
             "switched": "on" if kind in sending.kinds else "off",
             "configured": "yes" if kind in tools.performers else "no",
-            "goes_out": sending.obstacle(kind, site.installation, site.public_url) is None
-            and kind in tools.performers,
-            "because": sending.obstacle(kind, site.installation, site.public_url)
-            or (None if kind in tools.performers else "not_configured"),
+            "goes_out": obstacles[kind] is None,
+            "because": obstacles[kind],
         }
         for kind in KINDS
     ]
@@ -109,11 +121,16 @@ def _owner(sending: Sending) -> str:
 
 
 def _switch(context: Context, kind: str, *, on: bool) -> None:
-    def change(desk: Desk) -> None:
+    def change(desk: Desk) -> str | None:
         sending_to_change(desk).switch(kind, on=on, actor=this_user(), now=desk.now)
+        return desk.obstacle(kind)
 
-    order(context, change)
+    obstacle = order(context, change)
     click.echo(f"{kind} is {'on' if on else 'off'}.")
+    if on and obstacle is not None:
+        click.secho(
+            f"! Still nothing of it goes out: {OBSTACLES[obstacle]}.", fg="yellow", err=True
+        )
 
 
 @effects.command("on")
@@ -166,7 +183,8 @@ def stop(context: Context, reason: str) -> None:
 
     order(context, change)
     click.echo(
-        "Nothing goes out any more; what is under way ends. `ledger effects resume` ends it."
+        "Nothing goes out any more; what is under way ends. What is decided meanwhile is never"
+        " sent, what was asked for before waits. `ledger effects resume` ends it."
     )
 
 

@@ -11,11 +11,11 @@ from ledger.aggregates.outbox import Outbox
 from ledger.aggregates.sending import LANGUAGES
 from ledger.bootstrap import renderer_of, site_of, tools_of
 from ledger.cli.context import Context, json_option, say_json
-from ledger.effects.mail import Mailer, rendered_mail, rendered_sms
+from ledger.effects.mail import Mailer, deliverable, rendered_mail, rendered_sms
 from ledger.effects.performing import Task
 from ledger.effects.render import template_names
 from ledger.effects.samples import sample_params
-from ledger.errors import SettingsInvalid
+from ledger.errors import RequestInvalid, SettingsInvalid
 from ledger.policies.desk import Desk, log_desk
 from ledger.stripe_objects.contacts import Contact
 
@@ -57,6 +57,8 @@ def preview(
             mailer = tools_of(opened.settings, ledger).performers.get("mail")
             if not isinstance(mailer, Mailer):
                 raise SettingsInvalid("LEDGER_SMTP_URL is not set: nothing can be sent.")
+            if deliverable(to) is None:
+                raise RequestInvalid(f"{to!r} is no mail address.")
             message = mailer.compose(task, to)
             message.replace_header("Subject", f"[test] {message['Subject']}")
             mailer.server.hand_over(message, to)
@@ -64,6 +66,8 @@ def preview(
         say_json({"subject": mail.subject, "text": mail.text, "sent_to": to})
     else:
         click.echo(f"Subject: {mail.subject}\n\n{mail.text}")
+        if to is not None:
+            click.echo(f"Sent to {to}.", err=True)
 
 
 _MARKETING = frozenset({"retention_offer", "win_back"})

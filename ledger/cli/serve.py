@@ -14,7 +14,7 @@ import psycopg
 from ledger.agenda import Agenda
 from ledger.aggregates.sending import KINDS
 from ledger.application import Ledger, keep_mode
-from ledger.bootstrap import Installation, installation, site_of, tools_of
+from ledger.bootstrap import Installation, installation, site_of, tools_of, unusable_settings
 from ledger.bootstrap import migrate as bring_up_to_date
 from ledger.cli.context import Context, json_option, say_json
 from ledger.cli.demo import demo_token
@@ -132,6 +132,7 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
     with opened.database.connect(ledger.schema) as connection:
         if bootstrap and tokens.find(connection, bootstrap, ledger.clock.now()) is None:
             warnings.append("LEDGER_BOOTSTRAP_TOKEN was revoked; set another one.")
+    warnings += unusable_settings(opened.settings, ledger)
     if not is_confirmed_saved(opened.settings):
         warnings.append(
             f"The master key exists only in {key_file(opened.settings)}: copy it to a safe "
@@ -162,10 +163,7 @@ def _sends(opened: Installation) -> str:
     site = site_of(opened.settings, ledger)
     with ledger.pool.connection() as connection:
         desk, _ = log_desk(connection, ledger.keys, site, ledger.clock.now())
-        sending = desk.sending
-    kinds = [
-        kind for kind in KINDS if sending.obstacle(kind, site.installation, site.public_url) is None
-    ]
+        kinds = [kind for kind in KINDS if desk.obstacle(kind) is None]
     if not kinds:
         return "It sends nothing to anybody (`ledger effects status`)."
     return f"It sends {', '.join(kinds)} (`ledger effects stop` ends that)."

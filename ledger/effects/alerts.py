@@ -19,6 +19,7 @@ TITLES = {
     "plan_upgraded": "A customer upgraded",
     "plan_downgraded": "A customer downgraded",
     "subscription_ended": "A customer left",
+    "cancel_by_hand": "A customer cancels, and nothing may be changed at Stripe: do it there",
     "action_given_up": "Something was to be done at Stripe and could not be",
     "facts_contradict": "Stripe does not do what was said of it",
 }

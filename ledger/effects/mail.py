@@ -8,6 +8,7 @@ the same Message-ID, by which most mail programs show one.
 from __future__ import annotations
 
 import hashlib
+import re
 import smtplib
 import ssl
 from collections.abc import Callable, Mapping
@@ -26,6 +27,11 @@ from ledger.errors import RequestInvalid, SettingsInvalid
 from ledger.links import Links
 
 TIMEOUT_SECONDS = 20
+ADDRESS_MAX = 254
+NAME_MAX = 80
+_ADDRESS = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
+).fullmatch
 _NO_SUCH_ADDRESS = frozenset({550, 551, 553})  # RFC 5321, as answers to RCPT
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -43,11 +49,11 @@ class SmtpServer:
     @classmethod
     def read(cls, url: str) -> SmtpServer:
         """Read smtp[s]://user:password@host:port; raise SettingsInvalid."""
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            port = -1
+            parts, port = urlsplit(""), -1
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname or port == -1:
             raise SettingsInvalid(
                 "LEDGER_SMTP_URL is written as smtps://user:password@mail.example:465 (TLS from the"
@@ -127,9 +133,11 @@ class Mailer:
         """Hand one mail over."""
         if task.contact is None:
             raise EffectFailed("the views do not know this customer yet")
-        address = task.contact.email
-        if not address:
+        if not task.contact.email:
             raise EffectPointless("no_address")
+        address = deliverable(task.contact.email)
+        if address is None:
+            raise EffectPointless("address_invalid")
         if ("mail", address.casefold()) in task.outbox.failed_addresses:
             raise EffectPointless("address_failed")
         message = self.compose(task, address)
@@ -150,7 +158,7 @@ class Mailer:
         sender = parseaddr(brand.sender)[1]
         name = (task.contact.name if task.contact else None) or ""
         message["From"] = formataddr((brand.name, sender))
-        message["To"] = formataddr((" ".join(name.split()), address))
+        message["To"] = formataddr((display_name(name), address))
         message["Subject"] = rendered.subject
         message["Date"] = format_datetime(self._clock.now())
         message["Message-ID"] = message_id(task.outbox.id, task.key, sender)
@@ -166,6 +174,22 @@ class Mailer:
         if rendered.html is not None:
             message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
         return message
+
+
+def deliverable(address: str) -> str | None:
+    """Return an address as SMTP takes it everywhere (RFC 5321), None for what is none."""
+    local, at, domain = address.strip().rpartition("@")
+    try:
+        found = f"{local}@{domain.encode('idna').decode()}"
+    except UnicodeError:
+        return None
+    return found if at and len(found) <= ADDRESS_MAX and _ADDRESS(found) else None
+
+
+def display_name(name: str) -> str:
+    """Return a name as it may stand in a header: printable and short."""
+    printable = "".join(char if char.isprintable() else " " for char in name)
+    return " ".join(printable.split())[:NAME_MAX]
 
 
 def message_id(stream: str, key: str, sender: str) -> str:

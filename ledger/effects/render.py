@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,12 @@ from jinja2 import (
     TemplateError,
     TemplateNotFound,
 )
-from jinja2.sandbox import SandboxedEnvironment
-from markupsafe import Markup
+from jinja2.sandbox import (
+    SandboxedEnvironment,
+    SandboxedEscapeFormatter,
+    SandboxedFormatter,
+)
+from markupsafe import Markup, escape
 
 from ledger.aggregates.sending import LANGUAGES, Brand
 from ledger.effects import wording
@@ -74,7 +78,7 @@ class Renderer:
             found = self._found(self._text, template, language)
             given = self._given(self._text, "layout.txt.j2", language, fields)
             return "".join(found.blocks[block](found.new_context(given)))
-        except (TemplateError, KeyError) as error:
+        except Exception as error:  # a template may do anything
             raise _faulty(template, language, error) from error
 
     def _render(
@@ -88,7 +92,7 @@ class Renderer:
         try:
             found = self._found(environment, template, language)
             return found.render(self._given(environment, layout, language, fields))
-        except TemplateError as error:
+        except Exception as error:
             raise _faulty(template, language, error) from error
 
     @staticmethod
@@ -121,7 +125,18 @@ def _is_there(environment: SandboxedEnvironment, name: str) -> bool:
 
 def _faulty(template: str, language: str, error: Exception) -> RequestInvalid:
     # The name of what is missing, never a value: those are personal.
-    told = getattr(error, "message", None) or str(error)
+    match error:
+        case TemplateNotFound():
+            told = f"there is no {error}"
+        case KeyError() if error.args[:1] in (("subject",), ("body",)):
+            told = f"it has no block `{error.args[0]}`"
+        case TemplateError():
+            line = getattr(error, "lineno", None)
+            told = (error.message or "it has a fault").rstrip(".") + (
+                f" (line {line})" if line else ""
+            )
+        case _:
+            told = type(error).__name__
     return RequestInvalid(f"The template {template}.{language} cannot be rendered: {told}.")
 
 
@@ -134,7 +149,7 @@ def _environment(loader: BaseLoader, *, is_html: bool) -> SandboxedEnvironment:
         lstrip_blocks=True,
     )
     made.filters["person"] = _person_html if is_html else wording.isolated
-    made.filters["with"] = _with_html if is_html else _with_text
+    made.filters["with"] = partial(_with_html if is_html else _with_text, made)
     return made
 
 
@@ -142,12 +157,13 @@ def _person_html(name: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(name)
 
 
-def _with_text(sentence: str, **values: str) -> str:
-    return sentence.format(**values)
+def _with_text(environment: SandboxedEnvironment, sentence: str, **values: str) -> str:
+    return SandboxedFormatter(environment).vformat(sentence, (), values)
 
 
-def _with_html(sentence: str, **values: str) -> Markup:
-    return Markup("{}").format(sentence).format(**values)
+def _with_html(environment: SandboxedEnvironment, sentence: str, **values: str) -> Markup:
+    formatter = SandboxedEscapeFormatter(environment, escape=escape)
+    return Markup(formatter.vformat(escape(sentence), (), values))  # noqa: S704 — both escaped
 
 
 def _tidy(text: str) -> str:

@@ -22,6 +22,7 @@ from ledger.links import Links
 API = "https://api.twilio.com"
 TIMEOUT_SECONDS = 10
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
+_SENDER = re.compile(r"\+[1-9]\d{6,14}|[A-Za-z0-9 ]{1,11}|MG[0-9a-f]{32}").fullmatch
 _UNDELIVERABLE = frozenset({21211, 21214, 21408, 21610, 21612, 21614})  # of the number, for good
 
 
@@ -37,14 +38,18 @@ class TwilioAccount:
     @classmethod
     def read(cls, url: str) -> TwilioAccount:
         """Read twilio://SID:TOKEN@+15550006666[?api=https://…]; raise SettingsInvalid."""
-        parts = urlsplit(url)
-        sender = parts.netloc.rpartition("@")[2]
-        if parts.scheme != "twilio" or not (parts.username and parts.password and sender):
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        sender = unquote(parts.netloc.rpartition("@")[2])
+        known = parts.username and parts.password and _SENDER(sender)
+        if parts.scheme != "twilio" or not known:
             raise SettingsInvalid(
                 "LEDGER_SMS_URL is written as twilio://ACCOUNT_SID:AUTH_TOKEN@+15550006666."
             )
         api = parse_qs(parts.query).get("api", [API])[0]
-        return cls(parts.username, unquote(parts.password), unquote(sender), api.rstrip("/"))
+        return cls(parts.username or "", unquote(parts.password or ""), sender, api.rstrip("/"))
 
 
 class Texter:

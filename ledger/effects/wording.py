@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping
@@ -61,10 +62,19 @@ def day(instant: datetime, zone: str, language: str) -> str:
     return format_date(instant.astimezone(ZoneInfo(zone)), "d MMMM y", locale=language)
 
 
+NAME_MAX = 60
+_ADDRESS = re.compile(r"[/@\\]|www\.", re.IGNORECASE)
+
+
 def first_name(name: str | None) -> str | None:
-    """Return the first word of a name, None if there is no name."""
-    words_ = (name or "").split()
-    return words_[0] if words_ else None
+    """Return the first word of a name, None if there is none to greet anybody by.
+
+    Who signs up may write anything there: an address in our mail is not theirs to give.
+    """
+    first = next(iter((name or "").split()), None)
+    if first is None or len(first) > NAME_MAX or _ADDRESS.search(first):
+        return None
+    return first
 
 
 def isolated(text: str) -> str:

@@ -17,7 +17,7 @@ from ledger.aggregates.campaigns import Campaigns
 from ledger.aggregates.decision import Decision
 from ledger.aggregates.effect import EffectRequest, EffectState
 from ledger.aggregates.outbox import Outbox
-from ledger.aggregates.sending import LANGUAGES, Brand, Sending
+from ledger.aggregates.sending import KINDS, LANGUAGES, Brand, Sending
 from ledger.decisions import Connection, Decisions
 from ledger.log import Log
 from ledger.policies.campaign import C, Campaign
@@ -35,6 +35,7 @@ class Site:
 
     installation: str | None
     public_url: str | None
+    configured: frozenset[str] = frozenset(KINDS)  # the kinds that it has the means for
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,11 @@ class Desk:
         outbox = self.outbox(customer_id, of_team=request.purpose == "alert")
         obstacle = self._obstacle(outbox, request, mode)
         return outbox.ask(request, obstacle, now=self.now, read_until=self.read_until)
+
+    def obstacle(self, kind: str) -> str | None:
+        """Return why nothing of a kind could be done now, None if it could."""
+        found = self.sending.obstacle(kind, self.site.installation, self.site.public_url)
+        return found or (None if kind in self.site.configured else "not_configured")
 
     def _obstacle(self, outbox: Outbox, request: EffectRequest, mode: str) -> str | None:
         sending = self.sending

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from ledger.aggregates.decision import DecisionRefused
-from ledger.aggregates.effect import OPEN_STATES, EffectRequest, Purpose
+from ledger.aggregates.effect import LEAVING, OPEN_STATES, EffectRequest, Purpose
 from ledger.aggregates.retention_offer import ChosenOffer, RetentionOffer
 from ledger.clock import utc
 from ledger.policies.desk import Desk
@@ -131,7 +131,7 @@ def _cannot_be_made(desk: Desk, offer: RetentionOffer) -> str | None:
     """Return why an offer, if it were taken, could not be made at Stripe now."""
     if offer.terms.mode != "on" or offer.offer is None or offer.offer.kind not in _AT_STRIPE:
         return None
-    return desk.sending.obstacle("stripe", desk.site.installation, desk.site.public_url)
+    return desk.obstacle("stripe")
 
 
 def message(
@@ -160,6 +160,7 @@ def message(
             "prices": prices,
             "currency": terms.currency,
             "ends_at": offer.ends_at.isoformat() if offer.ends_at else None,
+            "is_confirmed": offer.is_confirmed,
             "benefits": benefits,
             "zone": terms.zone,
         },
@@ -236,7 +237,7 @@ def _take_back_cancellation(desk: Desk, offer: RetentionOffer) -> None:
     outbox = desk.outbox(offer.customer_id)
     for key, effect in outbox.effects.items():
         request = effect.request
-        is_it = request.what == "schedule_cancellation" and effect.state in OPEN_STATES
+        is_it = request.what in LEAVING and effect.state in OPEN_STATES - {"attempted"}
         if is_it and request.params.get("subscription") == offer.terms.subscription:
             outbox.withdraw(key, "accepted", now=desk.now, read_until=desk.read_until)
 
