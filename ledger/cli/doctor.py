@@ -38,6 +38,11 @@ def doctor(context: Context, as_json: bool) -> None:
             )
             for kind in sorted(desk.sending.kinds - desk.site.configured)
         ]
+        if "mail" in desk.sending.kinds and "stripe" not in desk.site.configured:
+            told = (
+                "Mail is on, but STRIPE_API_KEY is not set: the buttons of its mails lead nowhere."
+            )
+            found.append(health.Concern("links_lead_nowhere", told))
     if as_json:
         say_json(
             {

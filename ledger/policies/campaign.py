@@ -22,6 +22,13 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """A part of a campaign; what it does not know is an error, not ignored."""
 
 
+# What kind of failure it is: what can be done about it (see dunning/declines.toml).
+DECLINE_CLASSES = (
+    "retry", "insufficient_funds", "expired", "check_card", "new_method", "authentication",
+    "concealed", "overdue",
+)  # fmt: skip
+
+
 class QuietHours(Part, frozen=True, kw_only=True, rename={"from_": "from"}):
     """When nobody is written to, on the customer's clock (HH:MM)."""
 
@@ -83,6 +90,8 @@ def read(given: Any, kind: type[C]) -> C:
         for hour in (quiet.from_, quiet.until):
             if not _HOUR(hour):
                 raise RequestInvalid(f"quiet_hours are written as 21:00, not {hour!r}.")
+        if quiet.from_ == quiet.until:
+            raise RequestInvalid("quiet_hours begin and end at different times; leave them out.")
     return found
 
 
@@ -95,6 +104,11 @@ def check_applies(where: str, applies: AppliesTo) -> None:
         raise RequestInvalid(f"{where}: an amount needs the `currency` it is in.")
     if low is not None and high is not None and low > high:
         raise RequestInvalid(f"{where}: amount_min_minor is above amount_max_minor.")
+    for kind in applies.decline_class:
+        if kind not in DECLINE_CLASSES:
+            raise RequestInvalid(
+                f"{where}: decline_class is one of {', '.join(DECLINE_CLASSES)}, not {kind!r}."
+            )
     for country in applies.countries:
         if not re.fullmatch("[A-Z]{2}", country):
             raise RequestInvalid(f"{where}: {country!r} is no country (as ID).")

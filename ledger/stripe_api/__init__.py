@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -48,6 +49,8 @@ class StripeApi:
     def __init__(self, key: str, base: str | None = None, *, retries: int = RETRIES) -> None:
         import stripe  # noqa: PLC0415 — takes a third of a second, and most commands never call
 
+        # It tells every call, and Stripe's sentences, which may quote what was sent.
+        logging.getLogger("stripe").setLevel(logging.CRITICAL)
         self._errors = stripe
         self._client = stripe.StripeClient(
             key,
