@@ -13,6 +13,7 @@ from ledger.effects.mail import SmtpServer
 from ledger.errors import NotFound, SettingsInvalid
 from ledger.people.users import INVITED_HOURS, People
 
+LOCAL = "http://127.0.0.1:8100"
 TEXT = """\
 Hello {name},
 
@@ -25,10 +26,9 @@ It works once, within {hours} hours. If you have not asked for it, you need not 
 
 
 def address_of(ledger: Ledger, secret: str) -> str:
-    """Return where an invitation is taken up; raise SettingsInvalid without a public address."""
-    if ledger.settings.public_url is None:
-        raise SettingsInvalid("LEDGER_PUBLIC_URL is not set: nobody could follow a link.")
-    return f"{ledger.settings.public_url}/enter/{ledger.name}/{secret}"
+    """Return where an invitation is taken up: on this machine, if no public address is set."""
+    base = ledger.settings.public_url or LOCAL
+    return f"{base}/enter/{ledger.name}/{secret}"
 
 
 def send_invitation(ledger: Ledger, email: str) -> None:
@@ -40,8 +40,11 @@ def send_invitation(ledger: Ledger, email: str) -> None:
     person = people.one(email)
     if not person.may_come(ledger.clock.now()):
         raise NotFound("This user was shut out.")
-    if ledger.settings.is_demo or not ledger.settings.smtp_url:
-        raise SettingsInvalid("LEDGER_SMTP_URL is not set: no mail can be sent.")
+    own = ledger.settings
+    if own.is_demo or not (own.smtp_url and own.public_url):
+        raise SettingsInvalid(
+            "LEDGER_SMTP_URL or LEDGER_PUBLIC_URL is not set: no link can be sent."
+        )
     with ledger.pool.connection() as connection:
         sending = Decisions(connection, ledger.keys).find(Sending, Sending.STREAM)
     brand = Brand(**sending.brand) if sending is not None else Brand()
@@ -63,4 +66,4 @@ def send_invitation(ledger: Ledger, email: str) -> None:
         ),
         cte="quoted-printable",
     )
-    SmtpServer.read(ledger.settings.smtp_url).hand_over(message, person.email)
+    SmtpServer.read(own.smtp_url).hand_over(message, person.email)

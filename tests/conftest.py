@@ -119,7 +119,7 @@ VIEWS = (*(table for one in PROJECTIONS for table in one.tables), "projection_fa
 TABLES = (
     "events", "subject_keys", "seals", "settings", "api_tokens", "delivery_counts",
     "rebuilds", "rebuild_tasks", "completeness", "policy_bookmarks",
-    "idempotency_keys", *VIEWS,
+    "idempotency_keys", "sessions", "invitations", "users", *VIEWS,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from api.v1 import (
     invoices,
     metrics,
     payments,
+    people,
     retention,
     status,
     streams,
@@ -38,6 +39,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *bounces.ENDPOINTS,
     *streams.ENDPOINTS,
     *events.ENDPOINTS,
+    *people.ENDPOINTS,
     *status.ENDPOINTS,
 )
 

@@ -289,6 +289,26 @@ ENTITLEMENT = thing(
 )  # fmt: skip
 BOUNCES = thing("bounces", told=COUNT, suppressed=COUNT)
 
+# --- people ---------------------------------------------------------------------------------------
+
+USER = thing(
+    "user",
+    id=name("usr_5f0c1b2a3d4e5f60"), created=SECONDS, email=name("eka@example.test"), name=STRING,
+    role=name("support"), expires_at=maybe(SECONDS), disabled_at=maybe(SECONDS),
+    locked_until=maybe(SECONDS), has_password=BOOLEAN, has_second_factor=BOOLEAN,
+)  # fmt: skip
+TOKEN = thing(
+    "token",
+    id=name("tok_5f0c1b2a3d4e5f60"), created=SECONDS, name=name("warehouse"),
+    scopes=many(name("read")), expires_at=maybe(SECONDS), last_used_at=maybe(SECONDS),
+    revoked_at=maybe(SECONDS),
+)  # fmt: skip
+ACCESS = thing(
+    "access",
+    id=POSITION, created=SECONDS, actor=STRING, type=name("Access.AccessLogged"), stream=STRING,
+    customer=maybe(STRING), what=maybe(STRING), subjects=many(STRING), event=LINKED_EVENT,
+)  # fmt: skip
+
 # --- the ledger itself ----------------------------------------------------------------------------
 
 _PROGRESS = mapping(record(position=POSITION, lag_events=INTEGER))

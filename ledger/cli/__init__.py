@@ -24,6 +24,7 @@ from ledger.cli import (
     report,
     serve,
     tokens,
+    users,
     verify,
 )
 from ledger.cli.context import Context
@@ -56,6 +57,7 @@ for command in (
     *effects.COMMANDS,
     *campaigns.COMMANDS,
     *tokens.COMMANDS,
+    *users.COMMANDS,
     *ledgers.COMMANDS,
     *keys.COMMANDS,
 ):

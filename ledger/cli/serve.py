@@ -22,6 +22,7 @@ from ledger.database import Database, open_database
 from ledger.demo import NAME as DEMO
 from ledger.errors import LedgerError, SettingsInvalid
 from ledger.people import tokens
+from ledger.people.users import People
 from ledger.policies import POLICIES
 from ledger.policies.desk import log_desk
 from ledger.policies.runner import PolicyRunner
@@ -133,6 +134,10 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
         if bootstrap and tokens.find(connection, bootstrap, ledger.clock.now()) is None:
             warnings.append("LEDGER_BOOTSTRAP_TOKEN was revoked; set another one.")
     warnings += unusable_settings(opened.settings, ledger)
+    if not People(ledger).listed():
+        warnings.append(
+            "Nobody can sign in yet: `ledger user add YOU@EXAMPLE --role admin` prints a link."
+        )
     if not is_confirmed_saved(opened.settings):
         warnings.append(
             f"The master key exists only in {key_file(opened.settings)}: copy it to a safe "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -13,12 +12,11 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from ledger.aggregates.people import User as Events
-from ledger.application import Ledger
 from ledger.decisions import Connection, Decisions
-from ledger.errors import NotFound, VersionConflict
+from ledger.errors import NotFound
+from ledger.people.changes import Changing
 
 CONTACT = "user contact"
-TRIES = 10
 _FOUND = "SELECT * FROM users WHERE id = %s OR address_hash = %s"
 _FOUND_LOCKED = f"{_FOUND} FOR UPDATE"
 
@@ -44,16 +42,12 @@ class Person:
         return self.disabled_at is None and not ended
 
 
-class Accounts:
+class Accounts(Changing):
     """The accounts of one ledger."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.master = ledger.master
 
     def one(self, named: str) -> Person:
         """Return a person by id or address; raise NotFound."""
-        with self.ledger.pool.connection() as connection:
+        with self.connected() as connection:
             return self.person(self.row(connection, named))
 
     def row(self, connection: Connection, named: str, *, locked: bool = False) -> dict[str, Any]:
@@ -87,21 +81,6 @@ class Accounts:
         """Return by what an address is found: what it is cannot be told from it."""
         told = email.strip().casefold().encode("utf-8", "surrogateescape")
         return hmac.new(self.master.derive("user addresses"), told, sha256).digest()
-
-    def saved(self, change: Callable[[Connection, Decisions], None]) -> None:
-        """Make a change and save its events with it; again, if somebody else was quicker."""
-        for attempt in range(TRIES):
-            try:
-                with self.ledger.pool.connection() as connection, connection.transaction():
-                    decisions = Decisions(connection, self.ledger.keys)
-                    change(connection, decisions)
-                    decisions.save()
-            except VersionConflict:
-                if attempt == TRIES - 1:
-                    raise
-                continue
-            self.ledger.announce()
-            return
 
 
 def events_of(decisions: Decisions, user_id: str) -> Events:

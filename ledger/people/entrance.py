@@ -40,7 +40,7 @@ class Entrance(Accounts):
     def invited(self, secret: str) -> Person | None:
         """Return whose invitation this is, while it is good."""
         now = self.ledger.clock.now()
-        with self.ledger.pool.connection() as connection:
+        with self.connected() as connection:
             row = connection.execute(
                 "SELECT user_id FROM invitations WHERE secret_hash = %s AND expires_at > %s",
                 [hash_of(secret), now],
@@ -80,7 +80,7 @@ class Entrance(Accounts):
         """
         now = self.ledger.clock.now()
         try:
-            with self.ledger.pool.connection() as connection:
+            with self.connected() as connection:
                 row = self.row(connection, email)
         except NotFound:
             is_password(None, password)
@@ -103,7 +103,7 @@ class Entrance(Accounts):
         The first time they are known by their address, from then on by the provider's subject.
         """
         now = self.ledger.clock.now()
-        with self.ledger.pool.connection() as connection:
+        with self.connected() as connection:
             cursor = connection.cursor(row_factory=dict_row)
             row = cursor.execute("SELECT * FROM users WHERE subject = %s", [subject]).fetchone()
             if row is None:
@@ -135,7 +135,7 @@ class Entrance(Accounts):
 
     def _rehash(self, user_id: str, password: str) -> None:
         kept = hash_password(password)
-        with self.ledger.pool.connection() as connection:
+        with self.connected() as connection:
             connection.execute("UPDATE users SET password_hash = %s WHERE id = %s", [kept, user_id])
 
     def _fail(self, user_id: str, because: str) -> None:

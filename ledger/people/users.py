@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 from psycopg.rows import dict_row
 
@@ -27,7 +28,7 @@ class People(Accounts):
 
     def listed(self) -> list[Person]:
         """Return all people, the first that was added first."""
-        with self.ledger.pool.connection() as connection:
+        with self.connected() as connection:
             cursor = connection.cursor(row_factory=dict_row)
             rows = cursor.execute("SELECT * FROM users ORDER BY created_at, id").fetchall()
         return [self.person(row) for row in rows]
@@ -83,14 +84,14 @@ class People(Accounts):
         _check_role(role, expires_at, now)
 
         def change(connection: Connection, decisions: Decisions) -> None:
-            user_id = self.row(connection, named, locked=True)["id"]
+            row = self.row(connection, named, locked=True)
             connection.execute(
                 "UPDATE users SET role = %s, expires_at = %s WHERE id = %s",
-                [role, expires_at, user_id],
+                [role, expires_at, row["id"]],
             )
-            self._keep_an_admin(connection)
-            sessions.end_all_of(connection, user_id)
-            events_of(decisions, user_id).note(
+            self._keep_an_admin(connection, row)
+            sessions.end_all_of(connection, row["id"])
+            events_of(decisions, row["id"]).note(
                 Events.RoleChanged, actor=actor, role=role, expires_at=expires_at, now=now
             )
 
@@ -117,7 +118,7 @@ class People(Accounts):
                 " WHERE id = %s",
                 [disabled_at, row["id"]],
             )
-            self._keep_an_admin(connection)
+            self._keep_an_admin(connection, row)
             sessions.end_all_of(connection, row["id"])
             connection.execute("DELETE FROM invitations WHERE user_id = %s", [row["id"]])
             event = Events.Disabled if disabled_at else Events.Enabled
@@ -143,12 +144,14 @@ class People(Accounts):
         self.saved(change)
         return self.one(named)
 
-    def _keep_an_admin(self, connection: Connection) -> None:
+    def _keep_an_admin(self, connection: Connection, before: dict[str, Any]) -> None:
         """Raise RequestInvalid if nobody could let people in any more."""
+        if before["role"] != "admin" or before["disabled_at"] is not None:
+            return
         row = connection.execute(
-            "SELECT bool_or(role = 'admin' AND disabled_at IS NULL) FROM users"
+            "SELECT count(*) FROM users WHERE role = 'admin' AND disabled_at IS NULL"
         ).fetchone()
-        if row is not None and row[0] is False:
+        if row is None or row[0] == 0:
             raise RequestInvalid("This is the last admin: make somebody else one first.")
 
 
