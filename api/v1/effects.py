@@ -157,8 +157,20 @@ ENDPOINTS = (
         answer=schema.list_of(shapes.EFFECT),
         query=EffectsQuery,
     ),
-    Acting(path="/effects/retry", handle=retry_effect, answer=shapes.EFFECT_NOW, body=EffectBody),
-    Acting(path="/effects/drop", handle=drop_effect, answer=shapes.EFFECT_NOW, body=EffectBody),
+    Acting(
+        path="/effects/retry",
+        handle=retry_effect,
+        answer=shapes.EFFECT_NOW,
+        body=EffectBody,
+        names_things=True,
+    ),
+    Acting(
+        path="/effects/drop",
+        handle=drop_effect,
+        answer=shapes.EFFECT_NOW,
+        body=EffectBody,
+        names_things=True,
+    ),
     Acting(
         path="/customers/<customer_id>/messages",
         handle=say,

@@ -59,12 +59,14 @@ class Endpoint:
     status: int = 200
     query: type[Query] = Query
     body: type[Body] | None = None
+    names_things: bool = False  # whether what it takes, beside the address, may name nothing
 
     @property
     def refusals(self) -> list[int]:
         """The statuses of problems that this endpoint may answer."""
         found = {400, 401, 403, 429, 503}
-        return sorted(found | ({404} if "<" in self.path else set()))
+        may_miss = "<" in self.path or self.names_things
+        return sorted(found | ({404} if may_miss else set()))
 
     @property
     def what(self) -> str:
@@ -175,8 +177,23 @@ def loaded(schema: type[Body] | None) -> dict[str, Any]:
     given = request.get_json(silent=True) if request.data else {}
     if not isinstance(given, dict):
         raise ApiError(400, "body_invalid", "Send a JSON object, as `application/json`.")
+    _require_text(given)
     found: dict[str, Any] = (schema or Body)().load(given)
     return found
+
+
+def _require_text(given: Any) -> None:
+    """Raise ApiError 400 for what JSON can write and PostgreSQL cannot keep."""
+    if isinstance(given, str):
+        if "\x00" in given or any("\ud800" <= char <= "\udfff" for char in given):
+            raise ApiError(
+                400, "body_invalid", "A text must not contain NUL or half a surrogate pair."
+            )
+    elif isinstance(given, dict):
+        _require_text([*given, *given.values()])
+    elif isinstance(given, list):
+        for one in given:
+            _require_text(one)
 
 
 def _key() -> str | None:
