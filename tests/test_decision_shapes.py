@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,14 @@ def stored() -> dict[str, EnvelopedEvent]:
 
 def test_every_class_is_among_those_compared() -> None:
     assert set(stored()) == set(EVENTS)
+
+
+@pytest.mark.parametrize("topic", sorted(EVENTS))
+def test_what_is_personal_is_under_somebodys_key(topic: str) -> None:
+    """Whose customer's it is not is the business's own: who it is, why it stopped sending."""
+    kind = EVENTS[topic]
+    if kind.PERSONAL and not topic.startswith("Sending."):
+        assert "customer_id" in {field.name for field in fields(kind)}
 
 
 @pytest.mark.parametrize("topic", sorted(EVENTS))

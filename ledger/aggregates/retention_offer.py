@@ -119,6 +119,7 @@ class RetentionOffer(Stepped):
 
         TOPIC = "RetentionOffer.ReasonTold"
         PERSONAL = frozenset({"comment"})
+        customer_id: str
         reason: str | None
         comment: str | None = None
 
@@ -270,7 +271,13 @@ class RetentionOffer(Stepped):
     def explain(self, reason: str | None, comment: str | None, *, now: datetime) -> None:
         """Note why they leave, where they had not said so before."""
         if (reason and not self.reason) or (comment and not self.comment):
-            self.trigger_event(self.ReasonTold, reason=reason, comment=comment, timestamp=now)
+            self.trigger_event(
+                self.ReasonTold,
+                customer_id=self.customer_id,
+                reason=reason,
+                comment=comment,
+                timestamp=now,
+            )
 
     def withdraw(self, *, now: datetime, read_until: int) -> None:
         """Note that the cancellation is not scheduled any more."""
