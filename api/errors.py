@@ -47,6 +47,7 @@ TITLES = {
     405: "Method not allowed",
     408: "Request timeout",
     409: "Conflict",
+    412: "Precondition failed",
     413: "Too large",
     415: "Unsupported media type",
     429: "Too many requests",

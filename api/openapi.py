@@ -166,14 +166,19 @@ def _ids(one: Endpoint) -> list[Json]:
 def _headers(one: Endpoint) -> list[Json]:
     if not isinstance(one, Acting):
         return []
-    return [
-        {
-            "name": KEY_HEADER,
-            "in": "header",
-            "description": "the same request under the same key is answered as before",
-            "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX},
-        }
-    ]
+    key = {
+        "name": KEY_HEADER,
+        "in": "header",
+        "description": "the same request under the same key is answered as before",
+        "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX},
+    }
+    match = {
+        "name": "If-Match",
+        "in": "header",
+        "description": "the ETag that was seen: 412 if it has changed meanwhile",
+        "schema": {"type": "string"},
+    }
+    return [key, match] if one.version is not None else [key]
 
 
 def _problem(status: int) -> Json:

@@ -16,6 +16,7 @@ import pytest
 
 from ledger.aggregates import DECISIONS
 from ledger.aggregates.campaigns import Campaigns
+from ledger.aggregates.customer_work import AssignmentRule, CustomerWork, WorkRules
 from ledger.aggregates.decision import Decision, DecisionEvent
 from ledger.aggregates.dunning_case import CaseFailure, CaseTerms, DunningCase
 from ledger.aggregates.effect import EffectRequest
@@ -35,7 +36,7 @@ from tests.test_evolution import shape
 APPROVED = Path(__file__).parent / "approved" / "decisions"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(days=3)
-BASES = {"Event", "Asked"}
+BASES = {"Event", "Asked", "Noted"}
 EVENTS: dict[str, type[DecisionEvent]] = {
     member.TOPIC: member
     for aggregate in DECISIONS
@@ -155,10 +156,27 @@ def people() -> Iterator[Decision]:
     yield Access.log("req_1", actor="usr_1", what="GET /v1/customers", subjects=["cus_1"], now=NOW)
 
 
+def work() -> Iterator[Decision]:
+    made = CustomerWork.begin("cus_1", NOW)
+    made.tag("vip", actor="usr_1", reason="Kenal lama", now=NOW)
+    made.untag("vip", actor="usr_1", reason=None, now=NOW)
+    made.give_to("usr_1", actor="assignment", rule="java", now=NOW)
+    note = made.write("Suka kopi", actor="usr_1", now=NOW)
+    made.remove(note, actor="usr_1", reason=None, now=NOW)
+    task = made.open_task("Telepon", NOW.date(), "usr_1", actor="usr_2", now=NOW)
+    made.close_task(task, "done", actor="usr_1", reason=None, now=NOW)
+    yield made
+    rules = WorkRules.begin(NOW)
+    rules.share_out([AssignmentRule("java", ["usr_1"], ["ID"], ["idr"])], actor="usr_1", now=NOW)
+    rules.save_segment("vip", {"tag": "vip"}, actor="usr_1", now=NOW)
+    rules.remove_segment("vip", actor="usr_1", now=NOW)
+    yield rules
+
+
 def stored() -> dict[str, EnvelopedEvent]:
     """Return one stored event of each class of ours, the richest there is."""
     mapper, found = LedgerMapper(), dict[str, EnvelopedEvent]()
-    for aggregate in (dunning(), retention(), outbox(), sending(), *others(), *people()):
+    for aggregate in (dunning(), retention(), outbox(), sending(), *others(), *people(), *work()):
         for event in aggregate.collect_events():
             one = mapper.to_stored_event(event)
             found.setdefault(one.topic, one)

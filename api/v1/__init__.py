@@ -18,9 +18,11 @@ from api.v1 import (
     payments,
     people,
     retention,
+    segments,
     status,
     streams,
     subscriptions,
+    work,
 )
 from api.v1.endpoints import Endpoint
 from ledger.ids import is_id
@@ -39,6 +41,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *bounces.ENDPOINTS,
     *streams.ENDPOINTS,
     *events.ENDPOINTS,
+    *work.ENDPOINTS,
+    *segments.ENDPOINTS,
     *people.ENDPOINTS,
     *status.ENDPOINTS,
 )

@@ -9,13 +9,17 @@ from marshmallow import fields, validate
 from api.errors import ApiError
 from api.v1 import schema, shapes
 from api.v1.access import Caller
-from api.v1.endpoints import Json, Reading
-from api.v1.lists import ListQuery, PageQuery, listed, text_filter
+from api.v1.endpoints import Body, Json, Reading
+from api.v1.lists import ListQuery, PageQuery, id_filter, listed, text_filter
 from api.v1.moments import AtMoment, moment_asked, not_found, told
 from api.v1.subscriptions import subscription_json
+from ledger.aggregates.customer_work import WorkRules
+from ledger.decisions import Decisions
+from ledger.errors import RequestInvalid
 from ledger.moments import Moment
 from ledger.projections.crm import past, queries
 from ledger.projections.reactions.queries import tags_of
+from ledger.projections.work.queries import work_of
 from ledger.stripe_objects.contacts import Contact
 
 STATUSES = (
@@ -23,11 +27,23 @@ STATUSES = (
 )  # fmt: skip
 
 
+class SegmentFilters(Body):
+    """Filters of the customer list that can be saved under a name."""
+
+    status = fields.String(validate=validate.OneOf(STATUSES))
+    delinquent = fields.Boolean()
+    tag = id_filter()
+    owner = id_filter()
+
+
 class CustomersQuery(ListQuery, AtMoment):
     """Filters of the customer list."""
 
     status = fields.String(validate=validate.OneOf(STATUSES))
     delinquent = fields.Boolean()
+    tag = id_filter()
+    owner = id_filter()
+    segment = id_filter()
     email = text_filter()
     search = text_filter(data_key="query")
 
@@ -40,6 +56,7 @@ class StoryQuery(PageQuery, AtMoment):
 
 def list_customers(caller: Caller, asked: Json) -> Json:
     """Return customers, newest first."""
+    asked = _with_segment(caller, asked)
     email, text = asked.pop("email", None), asked.pop("search", None)
     if (email or text) and not caller.sees_personal:
         raise ApiError(
@@ -50,10 +67,10 @@ def list_customers(caller: Caller, asked: Json) -> Json:
     page = past.page(caller.connection, queries.CUSTOMERS, moment, found=found, **asked)
     known = _contacts(caller, page.rows)
     ids = [one["id"] for one in page.rows]
-    tags = {} if moment.is_past else tags_of(caller.connection, ids)
+    tags = {} if moment.is_past else _noted(caller, ids)
     return listed(
         (
-            {**customer_json(row, known.get(row["id"]), caller), **_tagged(tags, row["id"])}
+            {**customer_json(row, known.get(row["id"]), caller), **tags.get(row["id"], {})}
             for row in page.rows
         ),
         has_more=page.has_more,
@@ -71,7 +88,7 @@ def show_customer(caller: Caller, asked: Json, customer_id: str) -> Json:
     )
     return {
         **customer_json(row, known.get(customer_id), caller),
-        **_tagged({} if moment.is_past else tags_of(caller.connection, [customer_id]), customer_id),
+        **({} if moment.is_past else _noted(caller, [customer_id])[customer_id]),
         "subscriptions": [subscription_json(one) for one in subscriptions.rows],
         **told(moment),
     }
@@ -131,9 +148,27 @@ def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> 
     return shown
 
 
-def _tagged(tags: dict[str, list[str]], customer_id: str) -> Json:
-    """Return what a customer is tagged with now; the past had no tags."""
-    return {"tags": tags[customer_id]} if customer_id in tags else {}
+def _noted(caller: Caller, ids: list[str]) -> dict[str, Json]:
+    """Return owner and tags of customers now: ours, and those that follow from what is open."""
+    work = work_of(caller.connection, ids)
+    return {
+        one: {
+            "tags": [*tags, *(work[one]["tags"] if one in work else [])],
+            "owner": work[one]["owner"] if one in work else None,
+        }
+        for one, tags in tags_of(caller.connection, ids).items()
+    }
+
+
+def _with_segment(caller: Caller, asked: Json) -> Json:
+    """Return the parameters with those of the segment that they name; its own count first."""
+    segment = asked.pop("segment", None)
+    if segment is None:
+        return asked
+    rules = Decisions(caller.connection, caller.ledger.keys).find(WorkRules, WorkRules.STREAM)
+    if rules is None or segment not in rules.segments:
+        raise RequestInvalid(f"There is no segment {segment!r}; `/v1/segments` lists them.")
+    return {**rules.segments[segment], **asked}
 
 
 def _customer(caller: Caller, customer_id: str, moment: Moment) -> queries.Row:

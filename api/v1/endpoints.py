@@ -86,7 +86,7 @@ class Reading(Endpoint):
         """Answer a request."""
         with reading(self.permission) as caller:
             asked = query(self.query())
-            return jsonify(self.handle(caller, asked, **ids))
+            return _tagged(self.handle(caller, asked, **ids))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +99,12 @@ class Acting(Endpoint):
     method: ClassVar[str] = "POST"
     body: type[Body] | None = Body
     permission: Permission = "act"
+    version: Callable[[Desk, Json], int] | None = None  # of what is changed, for If-Match
 
     @property
     def refusals(self) -> list[int]:
         """Besides: what the rules do not allow now, and a body of another type."""
-        return sorted({*super().refusals, 409, 415})
+        return sorted({*super().refusals, 409, 415, *([412] if self.version else [])})
 
     def respond(self, **ids: Any) -> Response:
         """Answer a request."""
@@ -140,13 +141,21 @@ class Acting(Endpoint):
         status, answer = decide(
             caller.ledger, site, lambda desk: self._order(desk, acting, given, ids), remember
         )
-        response = jsonify(answer)
+        response = _tagged(answer)
         response.status_code = status
         if is_replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
 
     def _order(self, desk: Desk, caller: Caller, given: Json, ids: Json) -> Any:
+        if self.version is not None and request.if_match:
+            now = str(self.version(desk, ids))
+            if not request.if_match.contains(now):
+                raise ApiError(
+                    412,
+                    "changed_meanwhile",
+                    f"Somebody else was quicker: it is at version {now}. Look at it again.",
+                )
         return self.handle(desk, caller, given, **ids)
 
 
@@ -194,6 +203,14 @@ def _require_text(given: Any) -> None:
     elif isinstance(given, list):
         for one in given:
             _require_text(one)
+
+
+def _tagged(answer: Json) -> Response:
+    """Return an answer; what has a version bears it as its ETag."""
+    response = jsonify(answer)
+    if "version" in answer and answer["object"] != "event":
+        response.set_etag(str(answer["version"]))
+    return response
 
 
 def _key() -> str | None:

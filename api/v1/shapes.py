@@ -36,12 +36,12 @@ LINKED_EVENT = record(
 
 CUSTOMER = thing(
     "customer",
-    "name", "email", "phone", "tags",
+    "name", "email", "phone", "tags", "owner",
     id=name("cus_NffrFeUfNV2Hib"), created=SECONDS, status=name("active"), delinquent=BOOLEAN,
     currency=maybe(CURRENCY), country=maybe(name("ID")), subscription_count=COUNT,
     livemode=BOOLEAN, deleted=BOOLEAN, erased=BOOLEAN, provisional=_PROVISIONAL,
     name=maybe(name("Andi Wijaya")), email=maybe(name("andi@example.test")), phone=maybe(STRING),
-    tags=many(name("at_risk")),
+    tags=many(name("at_risk")), owner=maybe(STRING),
 )  # fmt: skip
 
 _ITEM = record(
@@ -288,6 +288,30 @@ ENTITLEMENT = thing(
     feature=STRING, subscription=maybe(STRING), because=STRING, until=maybe(SECONDS),
 )  # fmt: skip
 BOUNCES = thing("bounces", told=COUNT, suppressed=COUNT)
+
+# --- work on customers ----------------------------------------------------------------------------
+
+TASK = thing(
+    "task",
+    id=name("cus_NffrFeUfNV2Hib|task_3"), task=name("task_3"), created=SECONDS, customer=STRING,
+    actor=STRING, assignee=maybe(STRING), due_on=maybe(name("2026-03-09")), what=maybe(STRING),
+    outcome=maybe(one_of("done", "dropped")), closed_at=maybe(SECONDS),
+)  # fmt: skip
+CUSTOMER_WORK = thing(
+    "customer_work",
+    customer=STRING, version=COUNT, owner=maybe(name("usr_5f0c1b2a3d4e5f60")),
+    tags=many(name("vip")),
+    notes=many(record(id=name("note_2"), created=SECONDS, actor=STRING, text=maybe(STRING))),
+    tasks=many(TASK),
+)  # fmt: skip
+ASSIGNMENT_RULES = thing(
+    "assignment_rules",
+    version=COUNT,
+    rules=many(record(
+        name=STRING, owners=many(STRING), countries=many(STRING), currencies=many(STRING),
+    )),
+)  # fmt: skip
+SEGMENT = thing("segment", name=name("vip_in_jakarta"), filters=mapping(ANY))
 
 # --- people ---------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from ledger.aggregates.account import Account
 from ledger.aggregates.base import StripeFact
 from ledger.aggregates.campaigns import Campaigns
 from ledger.aggregates.customer import Customer
+from ledger.aggregates.customer_work import CustomerWork, WorkRules
 from ledger.aggregates.decision import Decision
 from ledger.aggregates.dunning_case import DunningCase
 from ledger.aggregates.outbox import Outbox
@@ -31,6 +32,8 @@ DECISIONS: tuple[type[Decision], ...] = (
     User,
     Program,
     Access,
+    CustomerWork,
+    WorkRules,
 )
 
 FACTS: tuple[type[StripeFact], ...] = tuple(
@@ -60,6 +63,7 @@ __all__ = [
     "Account",
     "Campaigns",
     "Customer",
+    "CustomerWork",
     "DunningCase",
     "Outbox",
     "Program",
@@ -68,5 +72,6 @@ __all__ = [
     "StripeFact",
     "Subscription",
     "User",
+    "WorkRules",
     "fact_class_of",
 ]

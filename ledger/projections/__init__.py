@@ -9,8 +9,9 @@ from ledger.projections.numbers import Numbers
 from ledger.projections.projection import Projection
 from ledger.projections.reactions import Reactions
 from ledger.projections.runner import Runner
+from ledger.projections.work import Work
 
-PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers, Journal, Reactions, Access)
+PROJECTIONS: tuple[type[Projection], ...] = (Crm, Numbers, Journal, Reactions, Access, Work)
 
 __all__ = [
     "PROJECTIONS",
@@ -21,4 +22,5 @@ __all__ = [
     "Projection",
     "Reactions",
     "Runner",
+    "Work",
 ]

@@ -188,6 +188,8 @@ def page(
     wanted = {name: value for name, value in filters.items() if value is not None}
     if "found" in wanted:
         raise RequestInvalid("Names and addresses can be searched in the present only.")
+    if noted := wanted.keys() & {"tag", "owner"}:
+        raise RequestInvalid(f"`{min(noted)}` can be asked of the present only.")
     fixed = {name: wanted[name] for name in FIXED if name in wanted}
     backward = ending_before is not None
     cursors = {"ending_before": ending_before} if backward else {"starting_after": starting_after}

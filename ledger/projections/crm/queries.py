@@ -39,6 +39,8 @@ CUSTOMERS = Listing(
     {
         "status": "status = %(status)s",
         "delinquent": "delinquent = %(delinquent)s",
+        "owner": "id IN (SELECT customer_id FROM customer_work WHERE owner = %(owner)s)",
+        "tag": "id IN (SELECT customer_id FROM customer_work WHERE tags @> ARRAY[%(tag)s])",
         "found": "id IN (SELECT customer_id FROM customer_search WHERE hash = %(found)s)",
     },
 )
