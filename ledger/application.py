@@ -163,12 +163,11 @@ class Ledger:
         """The NOTIFY channel of this ledger."""
         return f"{WAKE_CHANNEL}_{self.schema}"
 
-    def erase_customer(self, customer_id: str, *, reason: str) -> int:
+    def erase_customer(self, customer_id: str, *, reason: str, actor: str | None = None) -> int:
         """Destroy the keys of a customer and of all objects traced to them; return the position.
 
         The ledger then opens nothing of them any more; `CustomerErased` tells the views. The keys'
-        old rows stay in PostgreSQL's files and backups until those are overwritten (see
-        docs/known-limits.md): whoever holds these and the master key could still use them.
+        old rows stay in PostgreSQL's files until they are purged (see ledger/erasure.py).
         Raises NotFound for a customer never seen, RequestInvalid for a `reason` that is not a
         word: free text could itself be personal.
         """
@@ -189,6 +188,8 @@ class Ledger:
             ).fetchall()
             subjects = [customer_id, *(row[0] for row in linked)]
             body = {"type": "customer.erased", "customer": customer_id, "reason": reason}
+            if actor is not None:
+                body["actor"] = actor
             erased = NewEvent(
                 stream=customer_id,
                 topic=Customer.CustomerErased.TOPIC,

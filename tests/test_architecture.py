@@ -36,6 +36,7 @@ LAYERS: list[set[str]] = [
         "ledger.history",
         "ledger.streams",
         "ledger.people",
+        "ledger.erasure",
         "ledger.projections",
         "ledger.policies",
         "ledger.effects",

@@ -196,6 +196,12 @@ class Account:
         TOPIC = "Account.CardsAsked"
         has_state = False
 
+    class KeysPurged(AccountFact):
+        """Ours: no file of the server's holds a key that was erased up to the position `until`."""
+
+        TOPIC = "Account.KeysPurged"
+        has_state = False
+
     class RatesImported(AccountFact):
         """Ours: exchange rates, imported by somebody; the last import of a day counts."""
 

@@ -16,6 +16,7 @@ from ledger.cli import (
     doctor,
     effects,
     events,
+    forget,
     imports,
     keys,
     ledgers,
@@ -60,6 +61,7 @@ for command in (
     *users.COMMANDS,
     *ledgers.COMMANDS,
     *keys.COMMANDS,
+    *forget.COMMANDS,
 ):
     cli.add_command(command)
 

@@ -29,6 +29,7 @@ NOT_PROJECTED = frozenset(
         Account.BalanceObserved.TOPIC,
         Account.InvoiceLinesObserved.TOPIC,
         Account.CardsAsked.TOPIC,
+        Account.KeysPurged.TOPIC,
         Account.RatesImported.TOPIC,
         Account.PeriodClosed.TOPIC,
         Account.DefinitionsAdded.TOPIC,

@@ -1,0 +1,66 @@
+"""`ledger forget`: a person's data is made unreadable for good."""
+
+from __future__ import annotations
+
+import click
+
+from ledger.cli.context import ID, Context, json_option, say_json, this_user
+from ledger.erasure import pending, purge
+
+
+@click.command()
+@click.argument("customer", type=ID, required=False)
+@click.option("--reason", default="customer_request", show_default=True, help="One word.")
+@click.option("--later", is_flag=True, help="Leave the purge to the nightly job.")
+@click.option("--purge", "only_purge", is_flag=True, help="Purge what was erased before.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_obj
+def forget(
+    context: Context,
+    customer: str | None,
+    reason: str,
+    later: bool,
+    only_purge: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Destroy the keys of a CUSTOMER: nothing personal of them can be read again by anybody.
+
+    What was counted stays: amounts, dates, statuses. It cannot be taken back.
+    """
+    if (customer is None) != only_purge:
+        raise click.UsageError("Give a CUSTOMER, or --purge.")
+    if customer is not None and not (yes or as_json):
+        click.confirm(f"Forget {customer} for good?", abort=True)
+    with context.ledger(writes=True) as ledger:
+        position = None
+        if customer is not None:
+            position = ledger.erase_customer(customer, reason=reason, actor=this_user())
+        found = None if later else purge(ledger)
+        with ledger.pool.connection() as connection:
+            waiting = pending(connection)
+    state = "erased" if found is not None and found.is_complete else "requested"
+    lacking = list(found.lacking) if found is not None else []
+    if as_json:
+        say_json(
+            {
+                "customer": customer,
+                "state": state,
+                "event": position,
+                "lacking": lacking,
+                "waiting": waiting,
+            }
+        )
+        return
+    if found is None:
+        click.echo(f"{customer}: nothing can be read any more; the purge comes within a day.")
+    elif found.is_complete:
+        click.echo(f"{customer or 'Everybody who was erased'}: erased, the keys' last copies too.")
+    else:
+        click.echo("Nothing can be read any more. Copies of the keys may be left in:")
+        for what in lacking:
+            click.echo(f"  {what}")
+
+
+COMMANDS = (forget,)
