@@ -41,6 +41,23 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "unsubscribe_button": "No more offers",
         "unsubscribed": "Done",
         "unsubscribed_text": "You get no more offers from us by mail.",
+        "preferences": "Which mails you get",
+        "preferences_text": "Mails about your payments and your subscription always come: they are"
+        " part of it. Offers come only if you want them.",
+        "gets_offers": "You get offers from us now and then.",
+        "gets_no_offers": "You get no offers from us.",
+        "confirm": "Offers by mail?",
+        "confirm_text": "We write to you now and then when there is something good for you. You can"
+        " end it at any time with one click.",
+        "confirm_button": "Yes, send me offers",
+        "confirm_sent": "Please look into your mail",
+        "confirm_sent_text": "We have sent you a mail with a link. Once you have said yes there,"
+        " offers come; before that none do.",
+        "confirmed": "Thank you!",
+        "confirmed_text": "Offers come from now on. Each has a link that ends it.",
+        "later": "Please try again later",
+        "later_text": "We cannot send you the mail that asks for your yes right now. Nothing was"
+        " changed.",
         "customer_service": "Support was not good enough",
         "low_quality": "The quality was not good enough",
         "missing_features": "Something I need is missing",
@@ -97,6 +114,24 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "unsubscribe_button": "Tidak mau penawaran lagi",
         "unsubscribed": "Selesai",
         "unsubscribed_text": "Kamu tidak akan menerima penawaran lewat email lagi.",
+        "preferences": "Email mana yang kamu terima",
+        "preferences_text": "Email tentang pembayaran dan langgananmu selalu dikirim: itu bagian"
+        " dari langganan. Penawaran hanya dikirim kalau kamu mau.",
+        "gets_offers": "Sesekali kamu menerima penawaran dari kami.",
+        "gets_no_offers": "Kamu tidak menerima penawaran dari kami.",
+        "confirm": "Mau penawaran lewat email?",
+        "confirm_text": "Sesekali kami menulis kalau ada yang bagus untukmu. Kamu bisa"
+        " menghentikannya kapan saja dengan satu klik.",
+        "confirm_button": "Ya, kirimi saya penawaran",
+        "confirm_sent": "Silakan cek emailmu",
+        "confirm_sent_text": "Kami sudah mengirim email berisi tautan. Penawaran baru dikirim"
+        " setelah kamu mengiyakannya di sana.",
+        "confirmed": "Terima kasih!",
+        "confirmed_text": "Mulai sekarang penawaran akan dikirim. Di setiap email ada tautan untuk"
+        " menghentikannya.",
+        "later": "Silakan coba lagi nanti",
+        "later_text": "Kami belum bisa mengirim email yang meminta persetujuanmu. Tidak ada yang"
+        " berubah.",
         "customer_service": "Layanan bantuannya kurang baik",
         "low_quality": "Kualitasnya kurang baik",
         "missing_features": "Ada fitur yang saya perlukan tapi tidak ada",

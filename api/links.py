@@ -29,6 +29,7 @@ from ledger.policies.desk import Desk, Site, language_of, log_desk
 from ledger.policies.retention.campaign import REASONS
 from ledger.stripe_api import StripeLacks
 from ledger.stripe_objects.fields import text
+from ledger.subjects.preferences import ask_to_confirm
 
 logger = logging.getLogger("ledger.links")
 
@@ -225,10 +226,43 @@ def _unsubscribe(visit: Visit) -> Response:
     return visit.page("unsubscribed")
 
 
+def _preferences(visit: Visit) -> Response:
+    """Show which mails somebody gets; let them have no offers, or ask for the word in a mail."""
+    customer = visit.link.customer_id
+    if request.method == "POST" and request.form.get("offers") == "no":
+        visit.decide(lambda desk: desk.outbox(customer).unsubscribe("mail", now=desk.now))
+        return visit.page("unsubscribed")
+    if request.method == "POST" and request.form.get("offers") == "yes":
+        asked = visit.decide(lambda desk: ask_to_confirm(desk, customer))
+        return visit.page("confirm_sent") if asked != "suppressed" else visit.page("later", 503)
+    with visit.ledger.pool.connection() as connection:
+        desk, _ = log_desk(connection, visit.ledger.keys, visit.site, visit.ledger.clock.now())
+        return visit.page("preferences", gets_offers=desk.unwanted(desk.outbox(customer)) is None)
+
+
+def _confirm(visit: Visit) -> Response:
+    """Take the second yes to offers, by a button: programs that look at mails follow links."""
+    if request.method != "POST":
+        return visit.page("confirm")
+    customer = visit.link.customer_id
+    if visit.decide(lambda desk: _consent(desk, customer)):
+        return visit.page("confirmed")
+    raise NotFound("nobody of that name")
+
+
+def _consent(desk: Desk, customer: str) -> bool:
+    if desk.standing(customer, None).is_gone:
+        return False
+    desk.outbox(customer).consent("mail", now=desk.now)
+    return True
+
+
 _PURPOSES: dict[str, Callable[[Visit], Response]] = {
     "update_payment": _update_payment,
     "pay": _pay,
     "offer": _offer,
     "cancel": _cancel,
     "unsubscribe": _unsubscribe,
+    "preferences": _preferences,
+    "confirm": _confirm,
 }

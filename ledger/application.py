@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -163,19 +164,27 @@ class Ledger:
         """The NOTIFY channel of this ledger."""
         return f"{WAKE_CHANNEL}_{self.schema}"
 
-    def erase_customer(self, customer_id: str, *, reason: str, actor: str | None = None) -> int:
+    def erase_customer(
+        self,
+        customer_id: str,
+        *,
+        reason: str,
+        actor: str | None = None,
+        connection: psycopg.Connection[tuple[Any, ...]] | None = None,
+    ) -> int:
         """Destroy the keys of a customer and of all objects traced to them; return the position.
 
         The ledger then opens nothing of them any more; `CustomerErased` tells the views. The keys'
-        old rows stay in PostgreSQL's files until they are purged (see ledger/erasure.py).
+        old rows stay in PostgreSQL's files until they are purged (see ledger/subjects/erasure.py). With a
+        `connection` it is part of the transaction there.
         Raises NotFound for a customer never seen, RequestInvalid for a `reason` that is not a
         word: free text could itself be personal.
         """
         if not _REASON(reason):
             raise RequestInvalid("The reason for an erasure is a word such as `customer_request`.")
-        with self.pool.connection() as connection:
-            prepare(connection)
-            known = connection.execute(
+        with nullcontext(connection) if connection else self.pool.connection() as own:
+            prepare(own)
+            known = own.execute(
                 "SELECT EXISTS (SELECT FROM customers WHERE id = %s)"
                 " OR EXISTS (SELECT FROM events WHERE stream = %s)"
                 " OR EXISTS (SELECT FROM subject_keys WHERE subject = %s)",
@@ -183,7 +192,7 @@ class Ledger:
             ).fetchone()
             if not (known and known[0]):
                 raise NotFound(f"This ledger has never seen a customer {customer_id}.")
-            linked = connection.execute(
+            linked = own.execute(
                 "SELECT object_id FROM owners WHERE customer_id = %s", [customer_id]
             ).fetchall()
             subjects = [customer_id, *(row[0] for row in linked)]
@@ -197,9 +206,9 @@ class Ledger:
                 data=msgspec.json.encode(body),
                 customer_id=customer_id,
             )
-            with connection.transaction():  # keys and event together, or neither
-                connection.execute("SELECT erase_subjects(%s)", [subjects])
-                (position,) = Log(connection).append([erased])
+            with own.transaction():  # keys and event together, or neither
+                own.execute("SELECT erase_subjects(%s)", [subjects])
+                (position,) = Log(own).append([erased])
         self.keys.forget(subjects)
         self.announce()
         return position

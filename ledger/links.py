@@ -14,10 +14,20 @@ from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 from ledger.errors import LedgerError
 from ledger.privacy.master import MasterKey
 
-Purpose = Literal["update_payment", "pay", "offer", "cancel", "unsubscribe"]
+Purpose = Literal[
+    "update_payment", "pay", "offer", "cancel", "unsubscribe", "preferences", "confirm"
+]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 # Stripe's retries last two months at most; nobody unsubscribes from a mail too late.
-DAYS = {"update_payment": 45, "pay": 45, "offer": 30, "cancel": 7, "unsubscribe": 3650}
+DAYS: dict[Purpose, int] = {
+    "update_payment": 45,
+    "pay": 45,
+    "offer": 30,
+    "cancel": 7,
+    "unsubscribe": 3650,
+    "preferences": 3650,
+    "confirm": 7,
+}
 
 
 class LinkInvalid(LedgerError):

@@ -12,10 +12,11 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from ledger.agenda import Agenda
 from ledger.application import Ledger
 from ledger.completeness import keep_complete
-from ledger.erasure import keep_purged
 from ledger.errors import LedgerError
 from ledger.log.seals import seal
 from ledger.observation import keep_balance, keep_cards, keep_observed
+from ledger.subjects.erasure import keep_purged
+from ledger.subjects.schedule import keep_schedule
 from ledger.suppression import read_mailbox
 
 Jobs = BackgroundScheduler
@@ -70,6 +71,7 @@ JOBS: tuple[Job, ...] = (
     Job("ask which cards expire soon", 3_600, lambda at: keep_cards(at.ledger)),
     Job("read the mailbox of bounces", 300, lambda at: read_mailbox(at.ledger, at.agenda.site)),
     Job("purge the keys of those who were erased", 6 * 3_600, lambda at: keep_purged(at.ledger)),
+    Job("erase who has been gone for long", 24 * 3_600, lambda at: keep_schedule(at.ledger)),
     Job("forget old answers", 3_600, lambda at: forget_answers(at.ledger)),
 )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ledger.aggregates.effect import LEAVING, STAYING
 from ledger.aggregates.outbox import Outbox
+from ledger.effects.stripe_actions import DELETE_CUSTOMER
 from ledger.policies.desk import Desk
 
 
@@ -24,11 +25,13 @@ def pointless(desk: Desk, outbox: Outbox, key: str) -> str | None:
         return "expired"
     if desk.sending.campaigns.get(request.campaign or "") == "off":
         return "campaign_off"
-    if request.purpose == "marketing" and outbox.is_unsubscribed:
-        return "unsubscribed"
+    if request.purpose == "marketing" and (unwanted := desk.unwanted(outbox)):
+        return unwanted
     if _is_overruled(outbox, key):
         return "overruled"
-    return _overtaken(desk, outbox.customer_id, request.unless) if outbox.customer_id else None
+    # Who is forgotten here is still to be forgotten there.
+    is_about_nobody = outbox.customer_id is None or request.what == DELETE_CUSTOMER
+    return None if is_about_nobody else _overtaken(desk, outbox.customer_id or "", request.unless)
 
 
 def must_wait(outbox: Outbox, key: str, now: datetime) -> bool:

@@ -111,7 +111,7 @@ def test_life_cycle_rules_and_plans_that_cannot_be_meant_say_why() -> None:
     [{"zone": "Asia/Nowhere"}, {"language": "fr"}, {"color": "purple"}, {"name": " "},
      {"sender": "nobody"}, {"logo_url": "http://x"}, {"sender": "a@b.c, d@e.f"}],
 )  # fmt: skip
-def test_a_brand_that_cannot_be_used_is_refused(changes: dict[str, str]) -> None:
+def test_a_brand_that_cannot_be_used_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(DecisionRefused):
         Brand(**changes).check()
 

@@ -20,6 +20,7 @@ from ledger.aggregates.customer_work import AssignmentRule, CustomerWork, WorkRu
 from ledger.aggregates.decision import Decision, DecisionEvent
 from ledger.aggregates.dunning_case import CaseFailure, CaseTerms, DunningCase
 from ledger.aggregates.effect import EffectRequest
+from ledger.aggregates.keeping import Keeping
 from ledger.aggregates.outbox import Outbox
 from ledger.aggregates.people import Access, Program, User
 from ledger.aggregates.retention_offer import (
@@ -110,6 +111,7 @@ def outbox() -> Decision:
     made.drop("e", "no", actor="eka", now=NOW)
     made.address_failed("mail", "a@b.c", "bounce", now=NOW)
     made.unsubscribe("mail", now=NOW)
+    made.consent("mail", now=NOW)
     made.called("reached", "note", actor="eka", now=NOW)
     return made
 
@@ -171,6 +173,9 @@ def work() -> Iterator[Decision]:
     rules.save_segment("vip", {"tag": "vip"}, actor="usr_1", now=NOW)
     rules.remove_segment("vip", actor="usr_1", now=NOW)
     yield rules
+    keeping = Keeping.begin(NOW)
+    keeping.set_schedule(7, actor="usr_1", now=NOW)
+    yield keeping
 
 
 def stored() -> dict[str, EnvelopedEvent]:

@@ -105,6 +105,12 @@ TABLE = {
     "POST /tokens": "admin",
     "POST /tokens/<token_id>/rotate": "admin",
     "POST /tokens/<token_id>/revoke": "admin",
+    "GET /customers/<customer_id>/data": "manager admin",
+    "POST /customers/<customer_id>/rectification": "manager admin",
+    "POST /customers/<customer_id>/erasure": "manager admin",
+    "GET /erasures": "manager admin",
+    "GET /customers/<customer_id>/preferences": EVERYBODY,
+    "POST /customers/<customer_id>/preferences": ACTS,
     "GET /access_log": "auditor manager admin",
     "GET /status": EVERYBODY,
 }

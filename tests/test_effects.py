@@ -499,7 +499,7 @@ def test_after_an_erasure_nothing_of_what_was_written_can_be_read(reactor: React
 # --- what mails look like -------------------------------------------------------------------------
 
 LINKS = {name: f"https://b.example.test/l/{name}" for name in (
-    "update_payment", "pay", "offer", "cancel", "unsubscribe")}  # fmt: skip
+    "update_payment", "pay", "offer", "cancel", "unsubscribe", "confirm")}  # fmt: skip
 
 
 @pytest.mark.parametrize("language", ["en", "id"])

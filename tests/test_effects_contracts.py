@@ -51,6 +51,8 @@ PARAMS: dict[str, Json] = {
     "pause_for": {"subscription": "sub_1", "resumes_at": 1_780_000_000},
     "change_plan": {"subscription": "sub_1", "price": "price_2"},
     "extend_trial": {"subscription": "sub_1", "trial_end": 1_780_000_000},
+    "update_customer": {"customer": "cus_1", "name": "A", "address.city": "Maros"},
+    "delete_customer": {"customer": "cus_1"},
 }
 # Which of Stripe's types a call is of, by what its path ends in, the kind of object in it.
 TYPES: dict[tuple[str, str], Any] = {
@@ -58,6 +60,8 @@ TYPES: dict[tuple[str, str], Any] = {
     ("delete", "subscriptions"): stripe.params.SubscriptionCancelParams,
     ("post", "pay"): stripe.params.InvoicePayParams,
     ("post", "mark_uncollectible"): stripe.params.InvoiceMarkUncollectibleParams,
+    ("post", "customers"): stripe.params.CustomerUpdateParams,
+    ("delete", "customers"): stripe.params.CustomerDeleteParams,
     ("post", "coupons"): stripe.params.CouponCreateParams,
     ("post", "billing_portal/sessions"): stripe.params.billing_portal.SessionCreateParams,
 }

@@ -32,6 +32,7 @@ from ledger.metrics.definitions import add_definitions, adopt_definitions
 from ledger.metrics.exchange import import_rates
 from ledger.observation import note_terms, observe_balance, observe_cards, observe_lines
 from ledger.projections.definitions import shipped
+from ledger.subjects.erasure import purge
 from tests.facts import T0, charge, customer, event, invoice, project, record
 from tests.journal import bill, finalized, line, moved
 from tests.numbers import at, begun, ended, price, sub
@@ -80,6 +81,7 @@ def recorded(ledger: Ledger) -> dict[str, RecordedEvent]:
         import_rates(ledger, Path(file.name), actor="tests")
     project(ledger)
     close(ledger, "2025-12", actor="tests")
+    purge(ledger)
     with ledger.pool.connection() as connection:
         return {one.topic: one for one in Log(connection).after(0, 100)}
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LINKS = {
     name: f"https://billing.example.test/l/{name}"
-    for name in ("update_payment", "pay", "offer", "cancel", "unsubscribe")
+    for name in ("update_payment", "pay", "offer", "cancel", "unsubscribe", "confirm")
 }
 PEOPLE = {
     "plain": ("Andi Wijaya", "Paket Premium", "idr", 15_000_000),

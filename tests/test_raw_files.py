@@ -19,7 +19,6 @@ from ledger.bootstrap import Installation, migrate
 from ledger.cancellations import cancel
 from ledger.customer_work import work_on
 from ledger.database import open_database
-from ledger.erasure import pending, purge
 from ledger.log import Log, RecordedEvent
 from ledger.orders import say_once
 from ledger.people import tokens
@@ -27,6 +26,7 @@ from ledger.people.users import People
 from ledger.projections import PROJECTIONS
 from ledger.projections.rebuild import Rebuild
 from ledger.settings import Settings
+from ledger.subjects.erasure import pending, purge
 from tests.client import front_client
 from tests.facts import SECRET, customer, event, record
 from tests.reactions import Reactor, andi, failed

@@ -14,7 +14,7 @@ from ledger.application import Ledger
 from ledger.cancellations import accept_offer, cancel, decline_offer
 from ledger.effects.performing import EffectFailed, Receipt, Task
 from ledger.errors import RequestInvalid
-from ledger.orders import add_campaign, sending_to_change, switch_campaign
+from ledger.orders import add_campaign, sending_to_change, set_brand, switch_campaign
 from ledger.policies.desk import Site
 from ledger.policies.retention.campaign import read_campaign, shipped
 from ledger.policies.retention.offers import in_holdout
@@ -211,6 +211,21 @@ def test_whoever_wants_no_offers_gets_none(reactor: Reactor, mailbox: Mailbox) -
     reactor.wait(days=3)
 
     assert mailbox.subjects == ["Permintaan berhenti sudah kami terima – Warung Digital"]
+
+
+@pytest.mark.parametrize("has_consented", [False, True])
+def test_with_consent_needed_only_who_has_said_yes_gets_offers(
+    reactor: Reactor, mailbox: Mailbox, has_consented: bool
+) -> None:
+    reactor.decide(lambda desk: set_brand(desk, {"marketing_needs_consent": True}, "t"))
+    if has_consented:
+        reactor.decide(lambda desk: desk.outbox("cus_andi").consent("mail", now=desk.now))
+    reactor.told(leaves(reactor.at()))
+    reactor.wait(days=3)
+
+    assert len(mailbox.subjects) == (2 if has_consented else 1)
+    assert ("no_consent" in [row["because"] for row in reactor.rows(
+        "SELECT because FROM effects")]) is not has_consented  # fmt: skip
 
 
 # --- limits ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from time import perf_counter
+from copy import deepcopy
 
 import pytest
 
@@ -14,10 +14,8 @@ from tests.test_simulator_subscriptions import DAY
 @pytest.fixture(scope="module")
 def lived() -> BelievableBusiness:
     business = believable_business(0)
-    business.seconds = perf_counter()  # type: ignore[attr-defined]
     for _ in business.story():
         pass
-    business.seconds = perf_counter() - business.seconds  # type: ignore[attr-defined]
     return business
 
 
@@ -80,17 +78,14 @@ def test_people_come_back_with_another_subscription(lived: BelievableBusiness) -
 
 
 def test_the_story_goes_on_after_two_years(lived: BelievableBusiness) -> None:
-    before = len(lived.simulator.events)
-    lived.forget_events_before(lived.simulator.now - 30 * DAY)
-    kept = len(lived.simulator.events)
+    living = deepcopy(lived)
+    before = len(living.simulator.events)
+    living.forget_events_before(living.simulator.now - 30 * DAY)
+    kept = len(living.simulator.events)
 
-    later = list(lived.live(lived.end_of_story + 7 * DAY))
+    later = list(living.live(living.end_of_story + 7 * DAY))
 
     assert kept < before
     assert len(later) > 100
-    assert later == lived.simulator.events[kept:]
-    assert all(event.body(NEWEST)["created"] >= lived.end_of_story for event in later)
-
-
-def test_an_event_takes_well_under_a_millisecond(lived: BelievableBusiness) -> None:
-    assert lived.seconds < 25  # type: ignore[attr-defined]
+    assert later == living.simulator.events[kept:]
+    assert all(event.body(NEWEST)["created"] >= living.end_of_story for event in later)

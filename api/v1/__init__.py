@@ -17,6 +17,7 @@ from api.v1 import (
     metrics,
     payments,
     people,
+    privacy,
     retention,
     segments,
     status,
@@ -44,6 +45,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *work.ENDPOINTS,
     *segments.ENDPOINTS,
     *people.ENDPOINTS,
+    *privacy.ENDPOINTS,
     *status.ENDPOINTS,
 )
 

@@ -8,18 +8,15 @@ from api.errors import ApiError
 from api.v1 import schema, shapes
 from api.v1.access import Caller
 from api.v1.endpoints import Json, Reading
-from api.v1.lists import PageQuery, id_filter, listed
+from api.v1.lists import POSITION_MAX, PositionsQuery, id_filter, listed
 from api.v1.moments import AtMoment, moment_asked, told
 from ledger import history
 from ledger.log import RecordedEvent
 
-POSITION_MAX = 2**63 - 1
 
-
-class EventsQuery(PageQuery, AtMoment):
+class EventsQuery(PositionsQuery, AtMoment):
     """Filters of the event list; its cursors are positions."""
 
-    starting_after = fields.Integer(validate=validate.Range(min=0, max=POSITION_MAX))
     ending_before = fields.Integer(validate=validate.Range(min=0, max=POSITION_MAX))
     stream = id_filter()
     customer = id_filter()

@@ -17,6 +17,9 @@ LIMIT_MAX = 100
 AFTER_POSITION = "after_position"
 
 
+POSITION_MAX = 2**63 - 1
+
+
 class _NoNul(validate.Validator):
     def __call__(self, value: str) -> str:
         if "\x00" in value:
@@ -26,7 +29,10 @@ class _NoNul(validate.Validator):
 
 def id_filter(**options: Any) -> fields.String:
     """Return a parameter that is an id, a status or a type: never an address typed by mistake."""
-    return fields.String(validate=validate.Regexp(re.compile(rf"(?:{ID_PATTERN})\Z")), **options)
+    pattern = re.compile(rf"(?:{ID_PATTERN})\Z")
+    # As JSON Schema writes it (ECMA-262 has no `\Z`).
+    metadata = {"pattern": f"^(?:{ID_PATTERN})$", **options.pop("metadata", {})}
+    return fields.String(validate=validate.Regexp(pattern), metadata=metadata, **options)
 
 
 def text_filter(**options: Any) -> fields.String:
@@ -56,6 +62,12 @@ class ListQuery(PageQuery):
 
     starting_after = id_filter()
     ending_before = id_filter()
+
+
+class PositionsQuery(PageQuery):
+    """The parameters of a list whose cursors are positions of the log."""
+
+    starting_after = fields.Integer(validate=validate.Range(min=0, max=POSITION_MAX))
 
 
 def query(schema: Schema) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from api.v1 import schema, shapes
+from api.v1 import people_shapes as shapes
+from api.v1 import schema
 from api.v1.access import Caller
 from api.v1.endpoints import Acting, Body, Json, Reading
-from api.v1.lists import PageQuery, id_filter, listed
+from api.v1.lists import PositionsQuery, id_filter, listed
 from ledger.invitations import address_of
 from ledger.people import tokens
 from ledger.people.accounts import Person
@@ -49,10 +50,9 @@ class TokenBody(Body):
     expires_at = fields.Integer(allow_none=True, validate=validate.Range(min=0, max=253402300799))
 
 
-class AccessQuery(PageQuery):
+class AccessQuery(PositionsQuery):
     """Filters of the access log; its cursors are positions."""
 
-    starting_after = fields.Integer(validate=validate.Range(min=0, max=2**63 - 1))
     actor = id_filter()
     customer = id_filter()
 
@@ -207,7 +207,10 @@ _INVITED = schema.more(shapes.USER, link=schema.STRING)
 _WITH_SECRET = schema.more(shapes.TOKEN, secret=schema.STRING)
 ENDPOINTS = (
     Reading(
-        path="/users", handle=list_users, answer=schema.list_of(shapes.USER), permission="people"
+        path="/users",
+        handle=list_users,
+        answer=schema.list_of(shapes.USER),
+        permission="people",
     ),
     Acting(
         path="/users",
@@ -229,7 +232,10 @@ ENDPOINTS = (
     ),
     *(
         Acting(
-            path=f"/users/<user_id>/{name}", handle=handle, answer=shapes.USER, permission="people"
+            path=f"/users/<user_id>/{name}",
+            handle=handle,
+            answer=shapes.USER,
+            permission="people",
         )
         for name, handle in (
             ("disable", disable_user),

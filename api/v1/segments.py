@@ -5,7 +5,8 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from api.errors import ApiError
-from api.v1 import schema, shapes
+from api.v1 import people_shapes as shapes
+from api.v1 import schema
 from api.v1.access import Caller
 from api.v1.customers import SegmentFilters
 from api.v1.endpoints import Acting, Body, Json, Reading

@@ -289,50 +289,6 @@ ENTITLEMENT = thing(
 )  # fmt: skip
 BOUNCES = thing("bounces", told=COUNT, suppressed=COUNT)
 
-# --- work on customers ----------------------------------------------------------------------------
-
-TASK = thing(
-    "task",
-    id=name("cus_NffrFeUfNV2Hib|task_3"), task=name("task_3"), created=SECONDS, customer=STRING,
-    actor=STRING, assignee=maybe(STRING), due_on=maybe(name("2026-03-09")), what=maybe(STRING),
-    outcome=maybe(one_of("done", "dropped")), closed_at=maybe(SECONDS),
-)  # fmt: skip
-CUSTOMER_WORK = thing(
-    "customer_work",
-    customer=STRING, version=COUNT, owner=maybe(name("usr_5f0c1b2a3d4e5f60")),
-    tags=many(name("vip")),
-    notes=many(record(id=name("note_2"), created=SECONDS, actor=STRING, text=maybe(STRING))),
-    tasks=many(TASK),
-)  # fmt: skip
-ASSIGNMENT_RULES = thing(
-    "assignment_rules",
-    version=COUNT,
-    rules=many(record(
-        name=STRING, owners=many(STRING), countries=many(STRING), currencies=many(STRING),
-    )),
-)  # fmt: skip
-SEGMENT = thing("segment", name=name("vip_in_jakarta"), filters=mapping(ANY))
-
-# --- people ---------------------------------------------------------------------------------------
-
-USER = thing(
-    "user",
-    id=name("usr_5f0c1b2a3d4e5f60"), created=SECONDS, email=name("eka@example.test"), name=STRING,
-    role=name("support"), expires_at=maybe(SECONDS), disabled_at=maybe(SECONDS),
-    locked_until=maybe(SECONDS), has_password=BOOLEAN, has_second_factor=BOOLEAN,
-)  # fmt: skip
-TOKEN = thing(
-    "token",
-    id=name("tok_5f0c1b2a3d4e5f60"), created=SECONDS, name=name("warehouse"),
-    scopes=many(name("read")), expires_at=maybe(SECONDS), last_used_at=maybe(SECONDS),
-    revoked_at=maybe(SECONDS),
-)  # fmt: skip
-ACCESS = thing(
-    "access",
-    id=POSITION, created=SECONDS, actor=STRING, type=name("Access.AccessLogged"), stream=STRING,
-    customer=maybe(STRING), what=maybe(STRING), subjects=many(STRING), event=LINKED_EVENT,
-)  # fmt: skip
-
 # --- the ledger itself ----------------------------------------------------------------------------
 
 _PROGRESS = mapping(record(position=POSITION, lag_events=INTEGER))

@@ -6,7 +6,8 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from api.v1 import schema, shapes
+from api.v1 import people_shapes as shapes
+from api.v1 import schema
 from api.v1.access import Caller
 from api.v1.endpoints import Acting, Body, Json, Reading
 from api.v1.lists import ListQuery, id_filter, listed
@@ -243,5 +244,10 @@ ENDPOINTS = (
             ("tasks/<task_id>/close", close_task, CloseBody),
         )
     ),
-    Reading(path="/tasks", handle=list_tasks, answer=schema.list_of(shapes.TASK), query=TasksQuery),
+    Reading(
+        path="/tasks",
+        handle=list_tasks,
+        answer=schema.list_of(shapes.TASK),
+        query=TasksQuery,
+    ),
 )

@@ -14,6 +14,7 @@ from ledger.aggregates.customer import Customer
 from ledger.aggregates.customer_work import CustomerWork, WorkRules
 from ledger.aggregates.decision import Decision
 from ledger.aggregates.dunning_case import DunningCase
+from ledger.aggregates.keeping import Keeping
 from ledger.aggregates.outbox import Outbox
 from ledger.aggregates.people import Access, Program, User
 from ledger.aggregates.retention_offer import OfferBudget, RetentionOffer
@@ -34,6 +35,7 @@ DECISIONS: tuple[type[Decision], ...] = (
     Access,
     CustomerWork,
     WorkRules,
+    Keeping,
 )
 
 FACTS: tuple[type[StripeFact], ...] = tuple(
@@ -65,6 +67,7 @@ __all__ = [
     "Customer",
     "CustomerWork",
     "DunningCase",
+    "Keeping",
     "Outbox",
     "Program",
     "RetentionOffer",

@@ -57,6 +57,15 @@ class Effect:
     reference: str | None = None  # what the outside calls it
     because: str | None = None  # why it is not sent
 
+    def disturbs_after(self, since: datetime) -> bool:
+        """Return whether it is a message, that went out since or will, and not one asked for."""
+        return (
+            self.request.kind in ("mail", "sms")
+            and self.request.purpose in ("notice", "marketing")
+            and (self.state in OPEN_STATES or self.state == "sent")
+            and (self.sent_at or self.asked_at) > since
+        )
+
 
 class Asked(DecisionEvent):
     """What every way to ask for an effect records."""

@@ -170,7 +170,17 @@ class Outbox(Decision):
 
         def apply(self, aggregate: Any) -> None:
             """Remember it."""
-            aggregate.is_unsubscribed = True
+            aggregate.is_unsubscribed, aggregate.has_consented = True, False
+
+    class Consented(Event):
+        """The customer wants marketing and said so twice: on a page, by a link in a mail."""
+
+        TOPIC = "Outbox.Consented"
+        channel: str
+
+        def apply(self, aggregate: Any) -> None:
+            """Remember it."""
+            aggregate.is_unsubscribed, aggregate.has_consented = False, True
 
     class Called(Event):
         """Somebody talked with the customer."""
@@ -190,6 +200,7 @@ class Outbox(Decision):
         self.effects: dict[str, Effect] = {}
         self.failed_addresses: dict[tuple[str, str], str] = {}
         self.is_unsubscribed = False
+        self.has_consented = False
 
     @staticmethod
     def stream_of(customer_id: str | None, *, of_team: bool = False) -> str:
@@ -205,13 +216,7 @@ class Outbox(Decision):
 
     def messages_since(self, since: datetime) -> int:
         """Return how many messages went out, or will, that count towards the cap of a person."""
-        return sum(
-            effect.request.kind in ("mail", "sms")
-            and effect.request.purpose in ("notice", "marketing")
-            and (effect.state in OPEN_STATES or effect.state == "sent")
-            and (effect.sent_at or effect.asked_at) > since
-            for effect in self.effects.values()
-        )
+        return sum(effect.disturbs_after(since) for effect in self.effects.values())
 
     def ask(
         self, request: EffectRequest, obstacle: str | None, *, now: datetime, read_until: int
@@ -224,14 +229,8 @@ class Outbox(Decision):
         known = self.effects.get(request.key)
         if known is not None:
             return known.state
-        if obstacle is None and request.purpose == "marketing" and self.is_unsubscribed:
-            obstacle = "unsubscribed"
-        fields = {
-            **vars(request),
-            "customer_id": self.customer_id,
-            "read_until": read_until,
-            "timestamp": now,
-        }
+        about = {"customer_id": self.customer_id, "read_until": read_until, "timestamp": now}
+        fields = {**vars(request), **about}
         if obstacle is None:
             self.trigger_event(self.Requested, **fields)
         elif obstacle == "shadow":
@@ -343,6 +342,11 @@ class Outbox(Decision):
         """Note that the customer wants no marketing any more."""
         if not self.is_unsubscribed:
             self.trigger_event(self.Unsubscribed, channel=channel, timestamp=now)
+
+    def consent(self, channel: str, *, now: datetime) -> None:
+        """Note that the customer has confirmed that they want marketing."""
+        if not self.has_consented:
+            self.trigger_event(self.Consented, channel=channel, timestamp=now)
 
     def called(self, outcome: str, note: str | None, *, actor: str, now: datetime) -> None:
         """Note that somebody talked with the customer."""

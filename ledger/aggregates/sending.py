@@ -37,7 +37,8 @@ class Caps:
 class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """In whose name we write: what templates are filled with, and the business's own habits.
 
-    `zone` is the clock for customers of unknown country, `language` for those who told none.
+    `zone` is the clock for customers of unknown country, `language` for those who told none. With
+    `marketing_needs_consent` offers go only to those who have asked for them.
     """
 
     name: str = "Your business"
@@ -51,6 +52,7 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     website: str | None = None
     zone: str = "UTC"
     language: str = "en"
+    marketing_needs_consent: bool = False
 
     def check(self) -> None:
         """Raise DecisionRefused saying what of it cannot be used."""

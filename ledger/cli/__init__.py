@@ -16,10 +16,12 @@ from ledger.cli import (
     doctor,
     effects,
     events,
+    exports,
     forget,
     imports,
     keys,
     ledgers,
+    privacy,
     rebuild,
     reconcile,
     report,
@@ -62,6 +64,8 @@ for command in (
     *ledgers.COMMANDS,
     *keys.COMMANDS,
     *forget.COMMANDS,
+    *privacy.COMMANDS,
+    *exports.COMMANDS,
 ):
     cli.add_command(command)
 

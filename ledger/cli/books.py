@@ -1,35 +1,21 @@
-"""`ledger close` and `ledger export`, and the reports of the journal."""
+"""`ledger close`, and the reports of the journal."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 import click
 
 from ledger.accounting import reports, sales
-from ledger.accounting.books import TICK, Books, open_books
+from ledger.accounting.books import TICK, Books
 from ledger.accounting.closing import close as close_month
 from ledger.accounting.evidence import write_month
-from ledger.accounting.export import (
-    accounts_to_fill_in,
-    first_day,
-    read_accounts,
-    write_beancount,
-    write_quickbooks,
-    write_xero,
-)
 from ledger.cli.context import Context, json_option, say_json, this_user
-from ledger.cli.events import known_at_option
 from ledger.cli.shown import Report
-from ledger.errors import RequestInvalid
-from ledger.files import replacing, require_writable
-from ledger.metrics.question import Question, now_of, period_of
-from ledger.moments import moment_of
+from ledger.files import require_writable
+from ledger.metrics.question import Question
 
 
 def _until(books: Books, asked: Question) -> datetime:
@@ -155,86 +141,4 @@ def close(
         )
 
 
-FORMATS = ("beancount", "quickbooks", "xero", "accounts")
-
-
-@click.command()
-@click.argument("form", metavar="FORMAT", type=click.Choice(FORMATS))
-@click.option(
-    "--from", "start", metavar="PERIOD", help="From its first day on; else from the first."
-)
-@click.option("--to", "end", metavar="PERIOD", help="The last period, included; else up to today.")
-@click.option(
-    "--accounts",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="TOML: which of your accounts stands for each of the ledger's.",
-)
-@click.option("--currency", help="Only this currency (as usd); Xero takes one.")
-@known_at_option
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there.")
-@click.pass_obj
-def export(
-    context: Context,
-    form: str,
-    start: str | None,
-    end: str | None,
-    accounts: Path | None,
-    currency: str | None,
-    known_at: str | None,
-    output: Path | None,
-) -> None:
-    """Write the journal for another program: beancount (all of it), quickbooks or xero (by day).
-
-    `accounts` prints an account-mapping file to fill in, which quickbooks and xero need.
-    """
-    if form in ("quickbooks", "xero") and accounts is None:
-        raise RequestInvalid(
-            f"For {form} --accounts FILE says which of your accounts stands for each of the"
-            " ledger's; `ledger export accounts` prints a file to fill in."
-        )
-    if currency and form in ("beancount", "accounts"):
-        raise RequestInvalid(f"{form} is of all currencies: leave --currency away.")
-    if form == "beancount" and start:
-        raise RequestInvalid("A beancount file begins at the beginning: leave --from away.")
-    with context.ledger() as ledger, ledger.pool.connection() as connection:
-        now = now_of(ledger, connection)
-        books = open_books(connection, moment_of(connection, None, known_at, now))
-        first, until = _span(books, start, end, now)
-        with _opened(output) as out:
-            if form == "beancount":
-                count = write_beancount(books, until, out, f"{ledger.name}, from Stripe")
-            elif form == "accounts":
-                count = 1
-                out.write(accounts_to_fill_in(books))
-            elif form == "quickbooks":
-                assert accounts is not None
-                count = write_quickbooks(
-                    books, first, until, read_accounts(accounts), currency, out
-                )
-            else:
-                assert accounts is not None
-                theirs = read_accounts(accounts)
-                count = write_xero(books, first, until, theirs, currency, out)
-    if output:
-        click.echo(f"{count} {'entries' if form == 'beancount' else 'lines'} written to {output}.")
-
-
-def _span(books: Books, start: str | None, end: str | None, now: datetime) -> tuple[date, date]:
-    tomorrow = now.astimezone(books.zone).date() + timedelta(days=1)
-    until = min(period_of(end, "to")[1], tomorrow) if end else tomorrow
-    first = period_of(start, "from")[0] if start else (first_day(books) or until)
-    if start and first >= until:
-        raise RequestInvalid(f"`--from` {first} is not before the end of `--to`, or in the future.")
-    return first, until
-
-
-@contextmanager
-def _opened(output: Path | None) -> Iterator[IO[str]]:
-    if output is None:
-        yield sys.stdout
-        return
-    with replacing(output) as out:
-        yield out
-
-
-COMMANDS = (close, export)
+COMMANDS = (close,)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from ledger.bootstrap import site_of
 from ledger.cli.context import ID, Context, json_option, say_json, this_user
-from ledger.erasure import pending, purge
+from ledger.orders import decide
+from ledger.subjects.erasure import pending, purge
+from ledger.subjects.requests import delete_at_stripe
 
 
 @click.command()
@@ -13,6 +16,7 @@ from ledger.erasure import pending, purge
 @click.option("--reason", default="customer_request", show_default=True, help="One word.")
 @click.option("--later", is_flag=True, help="Leave the purge to the nightly job.")
 @click.option("--purge", "only_purge", is_flag=True, help="Purge what was erased before.")
+@click.option("--at-stripe", is_flag=True, help="Let Stripe delete them, too: subscriptions end.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_obj
@@ -22,6 +26,7 @@ def forget(
     reason: str,
     later: bool,
     only_purge: bool,
+    at_stripe: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -36,6 +41,10 @@ def forget(
     with context.ledger(writes=True) as ledger:
         position = None
         if customer is not None:
+            if at_stripe:
+                site = site_of(context.settings, ledger)
+                named, actor = customer, this_user()
+                decide(ledger, site, lambda desk: delete_at_stripe(desk, named, actor=actor))
             position = ledger.erase_customer(customer, reason=reason, actor=this_user())
         found = None if later else purge(ledger)
         with ledger.pool.connection() as connection:

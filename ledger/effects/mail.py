@@ -27,6 +27,7 @@ from ledger.errors import RequestInvalid, SettingsInvalid
 from ledger.links import Links
 
 TIMEOUT_SECONDS = 20
+CONFIRM_OFFERS = "confirm_offers"  # the template that asks for the second yes to offers
 ADDRESS_MAX = 254
 NAME_MAX = 80
 _ADDRESS = re.compile(
@@ -213,8 +214,12 @@ def links_for(task: Task, links: Links) -> dict[str, str]:
         "offer": params.get("offer"),
         "cancel": params.get("subscription"),
     }
+    if customer:
+        about["preferences"] = "mail"
     if task.request.purpose == "marketing":
         about["unsubscribe"] = "mail"
+    if task.request.what == CONFIRM_OFFERS:
+        about["confirm"] = "mail"
     return {
         purpose: links.make(task.public_url, purpose, customer, named)
         for purpose, named in about.items()

@@ -24,6 +24,11 @@ from ledger.stripe_api import (
 Json = dict[str, Any]
 Action = Callable[["Call"], Json]
 MARK = "ledger_effect"
+UPDATE_CUSTOMER, DELETE_CUSTOMER = "update_customer", "delete_customer"
+RECTIFIABLE = (
+    "name", "email", "phone", "address.line1", "address.line2", "address.city",
+    "address.postal_code", "address.state", "address.country",
+)  # fmt: skip
 
 
 class Call:
@@ -180,6 +185,27 @@ def _extend_trial(call: Call) -> Json:
     )
 
 
+def _update_customer(call: Call) -> Json:
+    """Correct what Stripe keeps of a person: the fields given, `address.…` within the address."""
+    fields: Json = {}
+    for name in RECTIFIABLE:
+        if (value := call.params.get(name)) is not None:
+            group, _, member = name.partition(".")
+            if member:
+                fields.setdefault(group, {})[member] = value
+            else:
+                fields[group] = value
+    return call.change(f"/v1/customers/{call.named('customer')}", **fields)
+
+
+def _delete_customer(call: Call) -> Json:
+    """Delete a person who is to be forgotten; Stripe ends their subscriptions with it."""
+    found = call.get(f"/v1/customers/{call.named('customer')}")
+    if found.get("deleted"):
+        return found
+    return call.end(f"/v1/customers/{call.named('customer')}")
+
+
 ACTIONS: Mapping[str, Action] = {
     "cancel_subscription": _cancel_subscription,
     "schedule_cancellation": _schedule_cancellation,
@@ -192,6 +218,8 @@ ACTIONS: Mapping[str, Action] = {
     "pause_for": _pause_for,
     "change_plan": _change_plan,
     "extend_trial": _extend_trial,
+    UPDATE_CUSTOMER: _update_customer,
+    DELETE_CUSTOMER: _delete_customer,
 }
 
 

@@ -36,3 +36,10 @@ def note_read(
         )
     )
     decisions.save()
+
+
+def note_command(ledger: Ledger, actor: str, what: str, subjects: Iterable[str]) -> None:
+    """Note whose personal data a command hands out."""
+    program = Actor(actor, actor, frozenset())
+    with ledger.pool.connection() as connection:
+        note_read(ledger, connection, program, new_request_id(), what, subjects)

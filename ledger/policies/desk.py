@@ -193,12 +193,21 @@ class Desk:
         found = sending.obstacle(request.kind, self.site.installation, self.site.public_url)
         if found is not None:
             return found
+        if request.purpose == "marketing" and (unwanted := self.unwanted(outbox)):
+            return unwanted
         if request.kind in ("mail", "sms") and request.purpose in ("notice", "marketing"):
             caps = sending.caps
             since = self.now - timedelta(days=caps.per_person_days)
             if outbox.messages_since(since) >= caps.per_person:
                 return "cap_per_person"
         return None
+
+    def unwanted(self, outbox: Outbox) -> str | None:
+        """Return why a customer gets no offers, None if they may."""
+        if outbox.is_unsubscribed:
+            return "unsubscribed"
+        is_needed = self.brand.marketing_needs_consent
+        return "no_consent" if is_needed and not outbox.has_consented else None
 
     def alert(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 import psycopg
@@ -21,7 +22,7 @@ from ledger.application import Ledger
 from ledger.decisions import Connection
 from ledger.log import Log, NewEvent
 
-logger = logging.getLogger("ledger.erasure")
+logger = logging.getLogger("ledger.subjects.erasure")
 
 _PENDING = """
 SELECT customer_id, position, occurred_at FROM events AS e
@@ -29,6 +30,15 @@ WHERE topic = %(erased)s AND stripe_event_id IS NULL AND position > (
     SELECT coalesce(max((data ->> 'until')::bigint), 0) FROM events
     WHERE stripe_event_id IS NULL AND topic = %(purged)s
 ) ORDER BY position
+"""
+_ERASED = """
+SELECT customer_id, position, occurred_at, position <= (
+    SELECT coalesce(max((data ->> 'until')::bigint), 0) FROM events
+    WHERE stripe_event_id IS NULL AND topic = %(purged)s
+) FROM events
+WHERE topic = %(erased)s AND stripe_event_id IS NULL
+    AND (%(before)s::bigint IS NULL OR position < %(before)s)
+ORDER BY position DESC LIMIT %(limit)s
 """
 _GIVEN = {"erased": Customer.CustomerErased.TOPIC, "purged": Account.KeysPurged.TOPIC}
 
@@ -44,6 +54,26 @@ class Purge:
     def is_complete(self) -> bool:
         """Whether no file of the server's own holds an erased key any more."""
         return not self.lacking
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """That somebody was erased; `is_purged` once no file holds their keys any more."""
+
+    customer_id: str
+    position: int
+    at: datetime
+    is_purged: bool
+
+
+def erasures(
+    connection: Connection, *, limit: int, before: int | None = None
+) -> tuple[list[Erasure], bool]:
+    """Return who was erased, newest first, before a position; and whether there are more."""
+    rows = connection.execute(
+        _ERASED.encode(), {**_GIVEN, "before": before, "limit": limit + 1}
+    ).fetchall()
+    return [Erasure(*row) for row in rows[:limit]], len(rows) > limit
 
 
 def pending(connection: Connection) -> list[str]:

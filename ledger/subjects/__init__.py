@@ -1,0 +1,1 @@
+"""What people may demand about what is kept of them, and what the ledger owes them by itself."""
