@@ -15,13 +15,21 @@ from markupsafe import Markup, escape
 
 from api.errors import TITLES
 from api.v1 import ENDPOINTS, shapes
-from api.v1.endpoints import KEY_HEADER, KEY_MAX, Acting, Endpoint
-from api.v1.lists import AFTER_POSITION
+from api.v1.endpoints import KEY_HEADER, KEY_MAX, Acting, Endpoint, Reading
+from api.v1.lists import AFTER_POSITION, EXPAND
+from api.v1.objects import with_expansions
 from ledger.ids import ID_MAX, ID_PATTERN
 from ledger.people.permissions import PERMISSIONS, ROLES, SCOPES
 
 VERSION = "1.0.0"
 Json = dict[str, Any]
+
+_AFTER = {
+    "name": AFTER_POSITION,
+    "in": "query",
+    "description": "wait until the views have seen this position of the log",
+    "schema": {"type": "integer", "minimum": 0},
+}
 
 blueprint = Blueprint("openapi", __name__, template_folder="templates")
 
@@ -117,18 +125,20 @@ def _operation(one: Endpoint, converter: OpenAPIConverter) -> Json:
         "responses": {
             str(one.status): {
                 "description": "as asked",
-                "content": {"application/json": {"schema": one.answer}},
+                "content": {"application/json": {"schema": _answer(one)}},
             },
             **{str(status): _problem(status) for status in one.refusals},
         },
     }  # fmt: skip
     if not isinstance(one, Acting):
+        told["parameters"].append(_AFTER)
+    if isinstance(one, Reading) and one.expands:
         told["parameters"].append(
             {
-                "name": AFTER_POSITION,
+                "name": EXPAND,
                 "in": "query",
-                "description": "wait until the views have seen this position of the log",
-                "schema": {"type": "integer", "minimum": 0},
+                "description": "objects to be told in the place of their ids",
+                "schema": {"type": "array", "items": {"enum": one.expandable}},
             }
         )
     if one.method != "GET":
@@ -138,6 +148,11 @@ def _operation(one: Endpoint, converter: OpenAPIConverter) -> Json:
             "content": {"application/json": {"schema": schema}},
         }
     return told
+
+
+def _answer(one: Endpoint) -> Json:
+    names = one.expandable if isinstance(one, Reading) else []
+    return with_expansions(one.answer, names)
 
 
 def _who(one: Endpoint) -> str:

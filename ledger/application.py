@@ -175,7 +175,7 @@ class Ledger:
         """Destroy the keys of a customer and of all objects traced to them; return the position.
 
         The ledger then opens nothing of them any more; `CustomerErased` tells the views. The keys'
-        old rows stay in PostgreSQL's files until they are purged (see ledger/subjects/erasure.py). With a
+        old rows stay in PostgreSQL's files until they are purged (see subjects/erasure.py). With a
         `connection` it is part of the transaction there.
         Raises NotFound for a customer never seen, RequestInvalid for a `reason` that is not a
         word: free text could itself be personal.

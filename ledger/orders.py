@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from ledger.aggregates.campaigns import Campaigns
+from ledger.aggregates.decision import DecisionRefused
 from ledger.aggregates.dunning_case import DunningCase
 from ledger.aggregates.effect import EffectRequest, EffectState
 from ledger.aggregates.outbox import Outbox
@@ -86,6 +87,23 @@ def sending_to_change(desk: Desk) -> Sending:
         found = Sending.begin(desk.now)
         desk.add(found)
     return found
+
+
+def claim_sending(desk: Desk, actor: str) -> None:
+    """Let sending belong to the installation at whose desk this is ordered.
+
+    Raises DecisionRefused for a made-up business, and while there is no public address.
+    """
+    if desk.site.installation is None:
+        raise DecisionRefused("Nothing of a made-up business may ever go out.")
+    if desk.site.public_url is None:
+        raise DecisionRefused(
+            "Set LEDGER_PUBLIC_URL first (or `ledger ledgers set NAME --public-url`): mails need an"
+            " address for their links."
+        )
+    sending_to_change(desk).claim(
+        desk.site.installation, desk.site.public_url, actor=actor, now=desk.now
+    )
 
 
 def set_brand(desk: Desk, changes: Mapping[str, Any], actor: str) -> Brand:

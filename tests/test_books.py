@@ -620,7 +620,7 @@ def test_an_export_of_nothing_says_why(
 
 def test_reports_of_the_books_say_what_they_cannot_tell(shell: Shell) -> None:
     assert "cannot be filtered by country" in shell("report", "receivables", "--country", "DE").err
-    assert "no --by" in shell("report", "tax", "--convert-to", "usd").err
+    assert "told per currency" in shell("report", "tax", "--convert-to", "usd").err
     (only,) = {row["currency"] for row in rows(shell, "receivables", "--currency", "idr")}
     assert only == "idr"
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -25,6 +24,7 @@ from api.v1 import ENDPOINTS
 from api.v1.endpoints import Acting, Endpoint
 from ledger.application import Ledger
 from ledger.bootstrap import Installation
+from ledger.log.seals import seal
 from ledger.people import sessions, tokens
 from ledger.people.permissions import ROLES
 from ledger.people.users import People
@@ -111,6 +111,26 @@ TABLE = {
     "GET /erasures": "manager admin",
     "GET /customers/<customer_id>/preferences": EVERYBODY,
     "POST /customers/<customer_id>/preferences": ACTS,
+    "GET /books": "finance auditor manager admin",
+    "GET /books/<report>": "finance auditor manager admin",
+    "GET /closings": "finance auditor manager admin",
+    "POST /closings": "finance manager admin",
+    "GET /sending": EVERYBODY,
+    "POST /sending/kinds": "manager admin",
+    "POST /sending/claim": "manager admin",
+    "POST /sending/stop": "manager admin",
+    "POST /sending/resume": "manager admin",
+    "POST /sending/caps": "manager admin",
+    "GET /brand": EVERYBODY,
+    "POST /brand": "manager admin",
+    "GET /campaigns": EVERYBODY,
+    "POST /campaigns": "manager admin",
+    "GET /campaigns/<campaign>": EVERYBODY,
+    "POST /campaigns/<campaign>/switch": "manager admin",
+    "GET /plans": EVERYBODY,
+    "GET /definitions": EVERYBODY,
+    "GET /seals": "auditor manager admin",
+    "GET /seals/<int:block>": "auditor manager admin",
     "GET /access_log": "auditor manager admin",
     "GET /status": EVERYBODY,
 }
@@ -118,7 +138,8 @@ SAMPLES = {
     "customer_id": "cus_andi", "subscription_id": "sub_andi", "invoice_id": "in_andi",
     "payment_id": "pi_andi", "name": "mrr", "case_id": "in_andi", "position": "1",
     "offer_id": "retention:sub_andi:1", "stream_id": "cus_andi", "user_id": "usr_nobody",
-    "token_id": "tok_nobody", "note_id": "note_1", "task_id": "task_1",
+    "report": "trial_balance", "campaign": "standard",
+    "token_id": "tok_nobody", "note_id": "note_1", "task_id": "task_1", "block": "1",
 }  # fmt: skip
 PERSONAL = ("Andi", "Wijaya", "andi@example.test", "+62 811", "Somba")
 
@@ -130,6 +151,8 @@ def ledger(installation: Installation) -> Iterator[Ledger]:
         reactor = Reactor(made)
         reactor.told(*andi(), *failed(reactor.at()), leaves(reactor.at()))
         project(made)
+        with made.pool.connection() as connection:
+            seal(connection)
         yield made
 
 
@@ -177,7 +200,8 @@ def test_who_may_and_who_may_not(ledger: Ledger, client: Client) -> None:
             answer = ask(client, one, cookie, form)
             found[role, row] = answer.status_code
             may = role in TABLE[row].split()
-            is_told = 200 if one.method == "GET" else 400 if isinstance(one, Acting) else 200
+            takes_ours = isinstance(one, Acting) or one.body is not None
+            is_told = 400 if one.method != "GET" and takes_ours else 200
             expected[role, row] = is_told if may else 403
             if "personal" not in ROLES[role]:  # type: ignore[index]
                 assert [word for word in PERSONAL if word in answer.text] == [], (role, row)
@@ -250,10 +274,15 @@ def callers(ledger: Ledger) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
+def no_accident(ctx: Any, response: Any, case: Any) -> None:
+    """Nothing may break; that the views are behind (503) is an answer, and described."""
+    assert response.status_code != 500
+
+
 # That a 400 is never given for what the schema lets pass (a cursor of nobody's, two filters that
 # exclude one another) is not promised.
 PROMISES = [
-    not_a_server_error,
+    no_accident,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,

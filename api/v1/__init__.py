@@ -8,7 +8,9 @@ from flask import Blueprint, request
 
 from api.errors import ApiError
 from api.v1 import (
+    books,
     bounces,
+    choices,
     customers,
     dunning,
     effects,
@@ -19,6 +21,7 @@ from api.v1 import (
     people,
     privacy,
     retention,
+    seals,
     segments,
     status,
     streams,
@@ -36,9 +39,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *invoices.ENDPOINTS,
     *payments.ENDPOINTS,
     *metrics.ENDPOINTS,
+    *books.ENDPOINTS,
     *dunning.ENDPOINTS,
     *retention.ENDPOINTS,
     *effects.ENDPOINTS,
+    *choices.ENDPOINTS,
     *bounces.ENDPOINTS,
     *streams.ENDPOINTS,
     *events.ENDPOINTS,
@@ -46,6 +51,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *segments.ENDPOINTS,
     *people.ENDPOINTS,
     *privacy.ENDPOINTS,
+    *seals.ENDPOINTS,
     *status.ENDPOINTS,
 )
 

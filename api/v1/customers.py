@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import fields, validate
 
 from api.errors import ApiError
@@ -12,7 +10,7 @@ from api.v1.access import Caller
 from api.v1.endpoints import Body, Json, Reading
 from api.v1.lists import ListQuery, PageQuery, id_filter, listed, text_filter
 from api.v1.moments import AtMoment, moment_asked, not_found, told
-from api.v1.subscriptions import subscription_json
+from api.v1.objects import contacts_told, customer_json, subscription_json
 from ledger.aggregates.customer_work import WorkRules
 from ledger.decisions import Decisions
 from ledger.errors import RequestInvalid
@@ -20,7 +18,6 @@ from ledger.moments import Moment
 from ledger.projections.crm import past, queries
 from ledger.projections.reactions.queries import tags_of
 from ledger.projections.work.queries import work_of
-from ledger.stripe_objects.contacts import Contact
 
 STATUSES = (
     "active", "trialing", "past_due", "paused", "pending", "inactive", "expired", "lead",
@@ -65,7 +62,7 @@ def list_customers(caller: Caller, asked: Json) -> Json:
     found = queries.search_filter(caller.ledger.master.derive("search"), email=email, query=text)
     moment = moment_asked(caller, asked)
     page = past.page(caller.connection, queries.CUSTOMERS, moment, found=found, **asked)
-    known = _contacts(caller, page.rows)
+    known = contacts_told(caller, page.rows)
     ids = [one["id"] for one in page.rows]
     tags = {} if moment.is_past else _noted(caller, ids)
     return listed(
@@ -82,7 +79,7 @@ def show_customer(caller: Caller, asked: Json, customer_id: str) -> Json:
     """Return one customer with their subscriptions."""
     moment = moment_asked(caller, asked)
     row = _customer(caller, customer_id, moment)
-    known = _contacts(caller, [row])
+    known = contacts_told(caller, [row])
     subscriptions = past.page(
         caller.connection, queries.SUBSCRIPTIONS, moment, limit=100, customer=customer_id
     )
@@ -126,28 +123,6 @@ def list_timeline(caller: Caller, asked: Json, customer_id: str) -> Json:
     )
 
 
-def customer_json(row: queries.Row, contact: Contact | None, caller: Caller) -> Json:
-    """Return a customer; contact details only to those who may see them."""
-    shown: dict[str, Any] = {
-        "id": row["id"],
-        "object": "customer",
-        "created": int(row["created"].timestamp()),
-        "status": row["status"],
-        "delinquent": row["delinquent"],
-        "currency": row["currency"],
-        "country": row["country"],
-        "subscription_count": row["subscriptions"],
-        "livemode": caller.ledger.settings.mode == "live",
-        "deleted": row["deleted"],
-        "erased": row["erased"],
-        "provisional": row["provisional"],
-    }
-    if caller.sees_personal:
-        contact = contact or Contact()
-        shown.update(name=contact.name, email=contact.email, phone=contact.phone)
-    return shown
-
-
 def _noted(caller: Caller, ids: list[str]) -> dict[str, Json]:
     """Return owner and tags of customers now: ours, and those that follow from what is open."""
     work = work_of(caller.connection, ids)
@@ -176,14 +151,6 @@ def _customer(caller: Caller, customer_id: str, moment: Moment) -> queries.Row:
     if row is None:
         raise not_found("customer", customer_id, moment)
     return row
-
-
-def _contacts(caller: Caller, rows: list[queries.Row]) -> dict[str, Contact]:
-    if not caller.sees_personal:
-        return {}
-    found = queries.contacts(caller.connection, caller.ledger.keys, rows)
-    caller.tell(found)
-    return found
 
 
 ENDPOINTS = (

@@ -17,8 +17,10 @@ from marshmallow import RAISE, Schema, ValidationError
 
 from api.context import current_installation
 from api.errors import ApiError
+from api.v1 import objects
 from api.v1.access import Caller, reading
-from api.v1.lists import Query, query
+from api.v1.lists import EXPAND, Query, query
+from api.v1.moments import moment_asked
 from ledger.bootstrap import site_of
 from ledger.decisions import Connection
 from ledger.orders import decide
@@ -80,13 +82,27 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(Endpoint):
-    """Tells something: `handle(caller, parameters, **ids)`."""
+    """Tells something: `handle(caller, parameters, **ids)`.
+
+    With `expands` the objects that it names can be asked for in the place of their ids.
+    """
+
+    expands: bool = False
+
+    @property
+    def expandable(self) -> list[str]:
+        """What can be named in `expand[]`."""
+        return objects.expandable(self.answer) if self.expands else []
 
     def respond(self, **ids: Any) -> Response:
         """Answer a request."""
         with reading(self.permission) as caller:
+            wanted = list(dict.fromkeys(request.args.getlist(EXPAND)))
+            objects.require_expandable(wanted, self.expandable)
             asked = query(self.query())
-            return _tagged(self.handle(caller, asked, **ids))
+            moment = moment_asked(caller, dict(asked))
+            answer = self.handle(caller, asked, **ids)
+            return _tagged(objects.expand(caller, answer, wanted, moment))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +177,7 @@ class Acting(Endpoint):
 
 @dataclass(frozen=True, kw_only=True)
 class Taking(Endpoint):
-    """Takes what an outsider sends, in a form of theirs: `handle(caller, told)`.
+    """Takes what somebody sends, in a form of theirs if there is no `body`: `handle(caller, told)`.
 
     Whatever follows is decided once, however often it is sent; a key for that is not needed.
     """
@@ -169,14 +185,21 @@ class Taking(Endpoint):
     method: ClassVar[str] = "POST"
     permission: Permission = "act"
 
+    @property
+    def refusals(self) -> list[int]:
+        """Besides: a body of another type, where it is ours to say which."""
+        return sorted({*super().refusals, *([415] if self.body else [])})
+
     def respond(self, **ids: Any) -> Response:
         """Answer a request."""
         with reading(self.permission) as caller:
             query(Query())
-        told = request.get_json(silent=True)
+            told = loaded(self.body) if self.body else request.get_json(silent=True)
         if told is None:
             raise ApiError(400, "body_invalid", "Send what was told, as `application/json`.")
-        return jsonify(self.handle(caller, told, **ids))
+        response = jsonify(self.handle(caller, told, **ids))
+        response.status_code = self.status
+        return response
 
 
 def loaded(schema: type[Body] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ledger.ids import ID_PATTERN
 LIMIT_DEFAULT = 10
 LIMIT_MAX = 100
 AFTER_POSITION = "after_position"
+EXPAND = "expand[]"
 
 
 POSITION_MAX = 2**63 - 1
@@ -73,9 +74,11 @@ class PositionsQuery(PageQuery):
 def query(schema: Schema) -> dict[str, Any]:
     """Return the request's parameters, checked; raise ValidationError naming the wrong one.
 
-    `after_position` is no parameter of any one request: see `access.reading`.
+    `after_position` and `expand[]` are no parameters of any one request: see `access.reading` and
+    `endpoints.Reading`.
     """
-    given = {name: value for name, value in request.args.items() if name != AFTER_POSITION}
+    everywhere = (AFTER_POSITION, EXPAND)
+    given = {name: value for name, value in request.args.items() if name not in everywhere}
     if past := given.keys() & {"as_of", "known_at"} - schema.fields.keys():
         raise ApiError(
             400,

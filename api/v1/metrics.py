@@ -98,7 +98,7 @@ def show_metric(caller: Caller, asked_for: Json, name: str) -> Json:
     """Return a metric by period and currency."""
     by = asked_for.pop("by", None)
     metric = metric_named(name)
-    asked = _asked(caller, asked_for)
+    asked = question_asked(caller, asked_for)
     found: Iterable[Answer] = answer(caller.connection, asked, name, by)
     return {
         "object": "metric",
@@ -112,7 +112,7 @@ def show_metric(caller: Caller, asked_for: Json, name: str) -> Json:
 
 def show_movements(caller: Caller, asked_for: Json) -> Json:
     """Return by what MRR went from the start to the end of each period."""
-    asked = _asked(caller, asked_for)
+    asked = question_asked(caller, asked_for)
     found = reported_frames(caller.connection, asked)
     return {
         "object": "mrr_movements",
@@ -128,7 +128,7 @@ def explain_metric(caller: Caller, asked_for: Json, name: str) -> Json:
     limit, after = asked_for.pop("limit"), _cursor(asked_for.pop("starting_after", None))
     kind, customer = asked_for.pop("kind", None), asked_for.pop("customer", None)
     kind = kind or metric_named(name).kind
-    asked = _asked(caller, asked_for)
+    asked = question_asked(caller, asked_for)
     found = movements(
         caller.connection, asked, kind=kind, customer=customer, after=after, limit=limit + 1
     )
@@ -141,7 +141,7 @@ def explain_metric(caller: Caller, asked_for: Json, name: str) -> Json:
 
 def show_cohorts(caller: Caller, asked_for: Json) -> Json:
     """Return what became of the customers of each month, month by month."""
-    asked = _asked(caller, asked_for)
+    asked = question_asked(caller, asked_for)
     return {
         "object": "cohorts",
         **telling.told_question(asked),
@@ -152,7 +152,7 @@ def show_cohorts(caller: Caller, asked_for: Json) -> Json:
 def show_churn_reasons(caller: Caller, asked_for: Json) -> Json:
     """Return why customers left: Stripe's feedback, how many, which share, what MRR they paid."""
     by = asked_for.pop("by")
-    asked = _asked(caller, asked_for)
+    asked = question_asked(caller, asked_for)
     return {
         "object": "churn_reasons",
         **telling.told_question(asked),
@@ -165,7 +165,7 @@ def show_churn_reasons(caller: Caller, asked_for: Json) -> Json:
 def show_recovery(caller: Caller, asked_for: Json) -> Json:
     """Return what failed to be collected, and what of it was recovered, by when it failed."""
     days, firsts = asked_for.pop("window_days"), asked_for.pop("first_invoices")
-    asked = _asked(caller, asked_for)
+    asked = question_asked(caller, asked_for)
     found = recovery(caller.connection, asked, window_days=days, firsts=firsts)
     return {
         "object": "recovery",
@@ -177,7 +177,7 @@ def show_recovery(caller: Caller, asked_for: Json) -> Json:
 
 def show_statuses(caller: Caller, asked_for: Json) -> Json:
     """Return how customers stood at the end of each period, and which share that was."""
-    asked = _asked(caller, asked_for)
+    asked = question_asked(caller, asked_for)
     return {
         "object": "statuses",
         **telling.told_question(asked),
@@ -188,12 +188,13 @@ def show_statuses(caller: Caller, asked_for: Json) -> Json:
 def list_lost_customers(caller: Caller, asked_for: Json) -> Json:
     """Return who was lost, the last one first."""
     feedback, limit = asked_for.pop("feedback", None), asked_for.pop("limit")
-    asked = _asked(caller, asked_for)
+    asked = question_asked(caller, asked_for)
     found = lost_customers(caller.connection, asked, feedback, limit + 1)
     return listed(found[:limit], has_more=len(found) > limit, **telling.told_question(asked))
 
 
-def _asked(caller: Caller, given: dict[str, Any]) -> Question:
+def question_asked(caller: Caller, given: dict[str, Any]) -> Question:
+    """Return the question that a request asks; raise RequestInvalid, ApiError."""
     if given.get("price") and given.get("plan"):
         raise ApiError(400, "parameter_invalid", "`plan` is another name of `price`: give one.")
     now = now_of(caller.ledger, caller.connection)

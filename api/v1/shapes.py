@@ -289,6 +289,46 @@ ENTITLEMENT = thing(
 )  # fmt: skip
 BOUNCES = thing("bounces", told=COUNT, suppressed=COUNT)
 
+_CAPS = record(per_hour=COUNT, per_person=COUNT, per_person_days=COUNT)
+SENDING = thing(
+    "sending",
+    installation=maybe(STRING), claimed_by=maybe(STRING), stopped=BOOLEAN, caps=_CAPS,
+    kinds=many(record(
+        kind=name("mail"), on=BOOLEAN, configured=BOOLEAN, goes_out=BOOLEAN, because=maybe(STRING),
+    )),
+)  # fmt: skip
+BRAND = thing(
+    "brand",
+    name=name("Warung Digital"), logo_url=maybe(STRING), color=name("#2f5d8a"),
+    sender=maybe(STRING), reply_to=maybe(STRING), support_mail=maybe(STRING),
+    support_phone=maybe(STRING), postal_address=maybe(STRING), website=maybe(STRING),
+    zone=name("Asia/Jakarta"), language=one_of("en", "id"), marketing_needs_consent=BOOLEAN,
+)  # fmt: skip
+CAMPAIGN = thing(
+    "campaign",
+    kind=name("dunning"), name=name("standard"), version=COUNT, state=one_of("off", "shadow", "on"),
+)  # fmt: skip
+CAMPAIGN_WHOLE = more(CAMPAIGN, campaign=mapping(ANY))
+PLANS = thing("plans", version=COUNT, features=mapping(many(STRING)))
+
+# --- the books ------------------------------------------------------------------------------------
+
+BOOK_REPORT_NAMED = thing("book_report", name=name("trial_balance"))
+BOOK_REPORT = more(BOOK_REPORT_NAMED, **QUESTION, columns=many(STRING), data=many(mapping(ANY)))
+CLOSING = thing(
+    "closing",
+    event=POSITION, period=name("2026-10"), zone=STRING, closed_until=POSITION, actor=STRING,
+    starts_at=SECONDS, ends_at=SECONDS,
+    definitions=record(name=STRING, hash=STRING, calculation=INTEGER),
+    trial_balance=many(record(account=STRING, currency=CURRENCY, balance=MINOR)),
+    metrics=many(mapping(ANY)),
+)  # fmt: skip
+DEFINITIONS = thing(
+    "definitions",
+    name=STRING, version=INTEGER, hash=STRING, calculation=INTEGER, zone=name("Asia/Jakarta"),
+    adopted=BOOLEAN, choices=mapping(ANY),
+)  # fmt: skip
+
 # --- the ledger itself ----------------------------------------------------------------------------
 
 _PROGRESS = mapping(record(position=POSITION, lag_events=INTEGER))
@@ -299,6 +339,13 @@ STATUS = thing(
     lag_events=INTEGER, lag_seconds=NUMBER, completeness=maybe(mapping(ANY)),
     counts=mapping(COUNT), deliveries=mapping(COUNT),
 )  # fmt: skip
+SEAL = thing(
+    "seal",
+    block=COUNT, first_position=POSITION, last_position=POSITION, hash=STRING,
+)  # fmt: skip
+SEAL_COMPARED = more(
+    SEAL, clean=BOOLEAN, findings=many(record(kind=STRING, position=INTEGER, detail=STRING))
+)
 PROBLEM = record(
     type=STRING, title=STRING, status=INTEGER, code=name("parameter_invalid"), detail=STRING,
     request_id=STRING,

@@ -14,9 +14,9 @@ from ledger.bootstrap import site_of, tools_of
 from ledger.cli.context import Context, json_option, say_json, say_table, this_user
 from ledger.cli.preview import preview
 from ledger.clock import midnight
-from ledger.errors import RequestInvalid, SettingsInvalid
-from ledger.orders import decide, effect_in, sending_to_change
-from ledger.policies.desk import Desk, log_desk
+from ledger.errors import RequestInvalid
+from ledger.orders import claim_sending, decide, effect_in, sending_to_change
+from ledger.policies.desk import Desk, Site, log_desk
 from ledger.projections.crm import queries as lists
 from ledger.projections.reactions import queries
 
@@ -153,23 +153,13 @@ def switch_off(context: Context, kind: str) -> None:
 @click.pass_obj
 def claim(context: Context) -> None:
     """Let sending belong to this installation; what others were asked for is not done here."""
-    with context.installation(writes=True) as opened:
-        ledger = opened.ledger(context.name)
-        site = site_of(opened.settings, ledger)
-        if site.installation is None:
-            raise SettingsInvalid("Nothing of a made-up business may ever go out.")
-        if site.public_url is None:
-            raise SettingsInvalid(
-                "Set LEDGER_PUBLIC_URL first (or `ledger ledgers set NAME --public-url`): mails"
-                " need an address for their links."
-            )
-        name, url = site.installation, site.public_url
 
-        def change(desk: Desk) -> None:
-            sending_to_change(desk).claim(name, url, actor=this_user(), now=desk.now)
+    def change(desk: Desk) -> Site:
+        claim_sending(desk, this_user())
+        return desk.site
 
-        decide(ledger, site, change)
-    click.echo(f"Sending belongs to {name} at {url}.")
+    site: Site = order(context, change)
+    click.echo(f"Sending belongs to {site.installation} at {site.public_url}.")
 
 
 @effects.command()

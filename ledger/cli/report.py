@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 
 import click
 
-from ledger.accounting.books import open_books
-from ledger.cli.books import BOOK_REPORTS
+from ledger.accounting.by_name import BOOK_REPORTS, book_report
 from ledger.cli.context import Context, say_table
 from ledger.cli.events import as_of_option, known_at_option
-from ledger.cli.shown import Report, say
+from ledger.cli.shown import say
 from ledger.errors import RequestInvalid
 from ledger.metrics import telling
 from ledger.metrics.answers import DIMENSIONS, answer, metric_named, reported_frames
@@ -28,7 +26,8 @@ from ledger.metrics.question import Question, now_of, question
 from ledger.metrics.recovery import recovery
 from ledger.metrics.restatement import between_definitions, between_positions
 from ledger.metrics.statuses import statuses
-from ledger.moments import Moment, moment_of
+from ledger.metrics.tables import Report
+from ledger.moments import moment_of
 from ledger.money import written
 from ledger.periods import INTERVALS
 from ledger.projections.projection import Connection
@@ -118,26 +117,15 @@ def report(
             made = _restatement(connection, ask, start, end, known_at, definitions)
         else:
             asked = ask(start, end, definitions, known_at)
+            if by and (name in BOOK_REPORTS or name in _REPORTS):
+                raise RequestInvalid(f"`{name}` is not told apart: leave --by away.")
             if name in BOOK_REPORTS:
-                made = _of_books(connection, asked, name, by)
+                made = book_report(connection, asked, name)
             elif name in _REPORTS:
-                if by:
-                    raise RequestInvalid(f"`{name}` is not told apart: leave --by away.")
                 made = _REPORTS[name](connection, asked)
             else:
                 made = _metric(connection, asked, name, by)
     say(name, made, form, output)
-
-
-def _of_books(connection: Connection, asked: Question, name: str, by: str | None) -> Report:
-    """Return a report of the journal, of one currency if one is named."""
-    asked.require_filters(name, {"currency"})
-    if by or asked.convert_to:
-        raise RequestInvalid(f"`{name}` is told per currency and as it is: no --by, --convert-to.")
-    made = BOOK_REPORTS[name](open_books(connection, Moment(known_at=asked.position)), asked)
-    wanted = asked.filters.get("currency")
-    rows = [row for row in made.rows if wanted in (None, row["currency"])]
-    return replace(made, rows=rows)
 
 
 def _metric(connection: Connection, asked: Question, name: str, by: str | None) -> Report:

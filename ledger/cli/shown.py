@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,10 @@ import click
 
 from ledger.cli.context import say_json, say_table
 from ledger.errors import RequestInvalid
-from ledger.metrics.frames import KINDS
-from ledger.metrics.tables import as_csv, write_xlsx
+from ledger.metrics.tables import Report, as_csv, write_xlsx
 from ledger.money import in_major
 
 Row = dict[str, Any]
-MRR_AMOUNTS = (
-    "mrr_start", "mrr_end", "lost_mrr", "mrr", "amount", "before", "after", "change", "fx", *KINDS,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Report:
-    """A report's rows: as JSON tells them, the columns of its table, which of them are amounts."""
-
-    rows: Sequence[Row]
-    columns: Sequence[str]
-    amounts: Sequence[str] = MRR_AMOUNTS
 
 
 def say(name: str, made: Report, form: str, output: Path | None) -> None:

@@ -53,6 +53,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A sealed part of the log: events `first` to `last`; `leaves` are their hashes in a row."""
+
+    block: int
+    first: int
+    last: int
+    leaves: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """What was proven: everything up to `sealed_to`, and what was found to be wrong."""
 
@@ -136,12 +147,11 @@ def verify(
         findings.append(Finding("inserted", 0, "events before the first position"))
     previous, sealed_to = GENESIS, 0
     kept: dict[int, tuple[int, str]] = {}
-    for block, first, last, leaves, stored in _seals(connection):
-        if first != sealed_to + 1 or block_hash(previous, first, last, leaves) != stored:
-            findings.append(Finding("seal_broken", first, f"block {block} does not follow"))
-        findings += _compare_block(connection, first, last, leaves)
-        previous, sealed_to = stored, last
-        kept[block] = (last, stored.hex())
+    for one in _seals(connection):
+        findings += _compare_seal(one, previous, sealed_to)
+        findings += _compare_block(connection, one)
+        previous, sealed_to = one.hash, one.last
+        kept[one.block] = (one.last, one.hash.hex())
         progress(sealed_to, last_position)
     findings += _gaps(connection, sealed_to)
     for seal_ in against:
@@ -157,25 +167,53 @@ def verify(
     return Verification(sealed_to, last_position, previous.hex(), tuple(findings))
 
 
-def _seals(connection: Connection) -> Iterator[tuple[int, int, int, bytes, bytes]]:
+def blocks(connection: Connection, *, limit: int, before: int | None = None) -> list[Block]:
+    """Return blocks, the last one first, from before a block on."""
+    rows = connection.execute(
+        "SELECT block, first_position, last_position, leaves, hash FROM seals"
+        " WHERE %(before)s::bigint IS NULL OR block < %(before)s"
+        " ORDER BY block DESC LIMIT %(limit)s",
+        {"before": before, "limit": limit},
+    ).fetchall()
+    return [Block(*row) for row in rows]
+
+
+def verify_block(connection: Connection, block: int) -> tuple[Block, list[Finding]] | None:
+    """Compare a block with the log and with the block before it; None if there is none."""
+    found = {one.block: one for one in blocks(connection, limit=2, before=block + 1)}
+    one = found.get(block)
+    if one is None:
+        return None
+    before = found.get(block - 1)
+    return one, [
+        *_compare_seal(one, before.hash if before else GENESIS, before.last if before else 0),
+        *_compare_block(connection, one),
+    ]
+
+
+def _seals(connection: Connection) -> Iterator[Block]:
     after = 0
     while row := connection.execute(
         "SELECT block, first_position, last_position, leaves, hash FROM seals"
         " WHERE block > %s ORDER BY block LIMIT 1",
         [after],
     ).fetchone():
-        yield row
+        yield Block(*row)
         after = row[0]
 
 
-def _compare_block(
-    connection: Connection, first: int, last: int, leaves: bytes
-) -> Iterator[Finding]:
+def _compare_seal(one: Block, previous: bytes, sealed_to: int) -> Iterator[Finding]:
+    follows = one.first == sealed_to + 1
+    if not follows or block_hash(previous, one.first, one.last, one.leaves) != one.hash:
+        yield Finding("seal_broken", one.first, f"block {one.block} does not follow")
+
+
+def _compare_block(connection: Connection, one: Block) -> Iterator[Finding]:
     sealed = {
-        first + index: leaves[index * LEAF_BYTES : (index + 1) * LEAF_BYTES]
-        for index in range(last - first + 1)
+        one.first + index: one.leaves[index * LEAF_BYTES : (index + 1) * LEAF_BYTES]
+        for index in range(one.last - one.first + 1)
     }
-    for row in connection.execute(_READ, [first, last]):
+    for row in connection.execute(_READ, [one.first, one.last]):
         position = row[0]
         expected = sealed.pop(position, None)
         if expected is None:
@@ -214,15 +252,15 @@ def export(connection: Connection, file: Path) -> int:
     """Write the seals as JSON lines for safe keeping elsewhere; return how many."""
     count = 0
     with replacing(file) as out:
-        for block, first, last, leaves, stored in _seals(connection):
+        for one in _seals(connection):
             out.write(
                 json.dumps(
                     {
-                        "block": block,
-                        "first_position": first,
-                        "last_position": last,
-                        "leaves_sha256": sha256(leaves).hexdigest(),
-                        "hash": stored.hex(),
+                        "block": one.block,
+                        "first_position": one.first,
+                        "last_position": one.last,
+                        "leaves_sha256": sha256(one.leaves).hexdigest(),
+                        "hash": one.hash.hex(),
                     }
                 )
                 + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,24 @@ import xlsxwriter
 from xlsxwriter.exceptions import FileCreateError
 
 from ledger.errors import RequestInvalid
+from ledger.metrics.frames import KINDS
 
 # What a spreadsheet takes for a formula if a cell begins with it.
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _WIDTH_MAX = 40
+MRR_AMOUNTS = (
+    "mrr_start", "mrr_end", "lost_mrr", "mrr", "amount", "before", "after", "change", "fx", *KINDS,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report's rows: as JSON tells them, the columns of its table, which of them are amounts."""
+
+    rows: Sequence[dict[str, Any]]
+    columns: Sequence[str]
+    amounts: Sequence[str] = MRR_AMOUNTS
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 Permission = Literal[
-    "read", "books", "personal", "work", "act", "campaigns", "privacy", "audit", "people"
+    "read", "books", "close", "personal", "work", "act", "campaigns", "privacy", "audit", "people"
 ]
 PERMISSIONS: Mapping[Permission, str] = {
     "read": "see customers, payments, numbers, boards and events, without what is personal",
     "books": "see the journal, reports and closed months, and export them",
+    "close": "close months",
     "personal": "see names, addresses, e-mails, phone numbers and notes",
     "work": "tag customers, give them an owner, write notes and tasks, save filters",
     "act": "send messages, decide about cases and offers, cancel subscriptions",
@@ -28,10 +29,10 @@ Role = Literal["viewer", "support", "finance", "auditor", "manager", "admin"]
 ROLES: Mapping[Role, frozenset[Permission]] = {
     "viewer": frozenset({"read"}),
     "support": frozenset({"read", "personal", "work", "act"}),
-    "finance": frozenset({"read", "books"}),
+    "finance": frozenset({"read", "books", "close"}),
     "auditor": frozenset({"read", "books", "audit"}),
     "manager": frozenset(
-        {"read", "books", "personal", "work", "act", "campaigns", "privacy", "audit"}
+        {"read", "books", "close", "personal", "work", "act", "campaigns", "privacy", "audit"}
     ),
     "admin": frozenset(get_args(Permission)),
 }
@@ -46,7 +47,7 @@ _WRITE: frozenset[Permission] = _READ | {"work", "act"}
 SCOPES: Mapping[Scope, frozenset[Permission]] = {
     "read": _READ,
     "write": _WRITE,
-    "admin": _WRITE | {"campaigns", "privacy", "audit", "people"},
+    "admin": _WRITE | {"close", "campaigns", "privacy", "audit", "people"},
     "personal": _READ | {"personal"},
 }
 

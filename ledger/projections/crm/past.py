@@ -165,6 +165,16 @@ def one(
     return _rows(connection, listing, [own_id], moment).get(own_id)
 
 
+def many(
+    connection: Connection, listing: Listing, ids: Sequence[str], moment: Moment
+) -> list[queries.Row]:
+    """Return those rows of a view that there were."""
+    if not moment.is_past:
+        return queries.many(connection, listing, ids)
+    queries.require_seen(connection, moment)
+    return list(_rows(connection, listing, list(ids), moment).values())
+
+
 def page(
     connection: Connection,
     listing: Listing,

@@ -130,6 +130,16 @@ def one(connection: Connection, listing: Listing, own_id: str) -> Row | None:
         ).fetchone()
 
 
+def many(connection: Connection, listing: Listing, ids: Sequence[str]) -> list[Row]:
+    """Return those rows of a view that there are."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            f"SELECT {listing.columns} FROM {listing.source}"  # noqa: S608 — constants of ours
+            f" WHERE {listing.sort[1]} = ANY (%s)",
+            [list(ids)],
+        ).fetchall()
+
+
 def contacts(connection: Connection, keys: KeyRing, customers: Sequence[Row]) -> dict[str, Contact]:
     """Return who these customers are, opened for the occasion; erased ones are nobody."""
     at = {row["id"]: row["contact_position"] for row in customers if row["contact_position"]}
