@@ -26,7 +26,7 @@ from ledger.links import Links
 from ledger.people.openid import OpenId
 from ledger.policies import POLICIES
 from ledger.policies.desk import Site
-from ledger.projections import PROJECTIONS, generations
+from ledger.projections import PROJECTIONS, bi, generations
 from ledger.projections.crm.directory import CrmDirectory
 from ledger.settings import DEFAULT_LEDGER, Settings
 from ledger.stripe_api import StripeApi
@@ -171,7 +171,10 @@ def migrate(database: Database, new_ledger: str = DEFAULT_LEDGER) -> list[str]:
     return migrations.migrate(
         database,
         new_ledger,
-        lambda owner, schema: generations.ensure_live(owner, schema, PROJECTIONS),
+        lambda owner, schema: [
+            *generations.ensure_live(owner, schema, PROJECTIONS),
+            *bi.ensure_views(owner, schema),
+        ],
     )
 
 

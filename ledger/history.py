@@ -27,6 +27,7 @@ class Filter:
     type: str | None = None
     stripe_event_id: str | None = None
     moment: Moment = PRESENT
+    actor: str | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -38,6 +39,7 @@ class Filter:
             "stripe_event_id": self.stripe_event_id,
             "as_of": self.moment.as_of,
             "known_at": self.moment.known_at,
+            "actor": self.actor,
         }
         return {name: value for name, value in asked.items() if value is not None}
 
@@ -51,6 +53,9 @@ _CONDITIONS = {
     "stripe_event_id": "stripe_event_id = %(stripe_event_id)s",
     "as_of": "occurred_at <= %(as_of)s",
     "known_at": "position <= %(known_at)s",
+    # What somebody decided or was told, and how they came in.
+    "actor": "stripe_event_id IS NULL AND (data ->> 'actor' = %(actor)s"
+    " OR stream = 'user:' || %(actor)s)",
 }
 
 

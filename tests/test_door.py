@@ -391,6 +391,10 @@ def test_whoever_is_told_something_personal_is_noted_once_for_each_request(
     assert one["subjects"] == ["cus_andi", "cus_dua"]
     assert one["what"] == "GET /v1/customers"
     assert one["stream"] == f"access:{answer.headers['Request-Id']}"
+    same = client.get(
+        "/v1/events?actor=support-desk", headers={"Authorization": f"Bearer {auditing}"}
+    )
+    assert [row["id"] for row in (same.json or {})["data"]] == [one["id"]]
     of_dua = client.get(
         "/v1/access_log?customer=cus_dua", headers={"Authorization": f"Bearer {auditing}"}
     ).json

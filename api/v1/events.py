@@ -22,6 +22,7 @@ class EventsQuery(PositionsQuery, AtMoment):
     customer = id_filter()
     type = id_filter()
     stripe_event_id = id_filter()
+    actor = id_filter()
 
 
 def list_events(caller: Caller, asked: Json) -> Json:
@@ -35,6 +36,7 @@ def list_events(caller: Caller, asked: Json) -> Json:
             type=asked.get("type"),
             stripe_event_id=asked.get("stripe_event_id"),
             moment=moment,
+            actor=asked.get("actor"),
         ),
         limit=asked["limit"],
         before=asked.get("starting_after"),

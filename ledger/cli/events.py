@@ -38,6 +38,7 @@ _COLUMNS = ["position", "occurred_at", "stream", "type", "stripe_type", "stripe_
 @click.option("--customer", type=ID, help="Only about this customer.")
 @click.option("--type", "type_", type=ID, help="A Stripe type or a topic of ours.")
 @click.option("--stripe-event-id", type=ID, help="Only this evt_….")
+@click.option("--actor", help="Only what this person or program did or was told.")
 @as_of_option
 @known_at_option
 @click.option(
@@ -58,6 +59,7 @@ def events(
     customer: str | None,
     type_: str | None,
     stripe_event_id: str | None,
+    actor: str | None,
     as_of: str | None,
     known_at: str | None,
     causes: str | None,
@@ -66,8 +68,8 @@ def events(
     as_json: bool,
 ) -> None:
     """Show the log, newest first; or the chain of causes around one event; or export events."""
-    if causes and (
-        stream or customer or type_ or stripe_event_id or export_to or as_of or known_at
+    if causes and any(
+        (stream, customer, type_, stripe_event_id, actor, export_to, as_of, known_at)
     ):
         raise RequestInvalid(
             "--causes is about one event; it takes no filters and exports nothing."
@@ -78,7 +80,7 @@ def events(
             _tell_causes(causes_of(connection, causes), as_json=as_json)
             return
         moment = moment_of(connection, as_of, known_at, ledger.clock.now())
-        chosen = history.Filter(stream, customer, type_, stripe_event_id, moment)
+        chosen = history.Filter(stream, customer, type_, stripe_event_id, moment, actor)
         if export_to:
             _export(ledger, connection, chosen, export_to, as_json=as_json)
             return

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MINIMUM_MAJOR = 15
 RUNTIME_ROLE = "ledger_runtime"
+BI_ROLE = "ledger_bi"  # may read the views for programs of others, and nothing else
 INSTALLATION_SCHEMA = "ledger_installation"
 
 # A peer that vanished without a word is noticed after ten seconds, not after hours.

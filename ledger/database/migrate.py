@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
-from ledger.database import INSTALLATION_SCHEMA, RUNTIME_ROLE
+from ledger.database import BI_ROLE, INSTALLATION_SCHEMA, RUNTIME_ROLE
 from ledger.errors import DatabaseUnsuitable
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ def _make_roles(connection: psycopg.Connection[tuple[Any, ...]], database: Datab
     try:
         if not _role_exists(connection, RUNTIME_ROLE):
             connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(runtime))
+        if not _role_exists(connection, BI_ROLE):
+            with suppress(errors.InsufficientPrivilege):  # then whoever may makes and grants it
+                connection.execute(
+                    sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(BI_ROLE))
+                )
         if database.is_embedded and not _role_exists(connection, login):
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD {}").format(

@@ -17,6 +17,7 @@ from psycopg import errors, sql
 
 from ledger.database import RUNTIME_ROLE
 from ledger.errors import LedgerError
+from ledger.projections import bi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -225,6 +226,7 @@ def swap(
             sql.Identifier(aside.schema), sql.Identifier(going.schema)
         )
     )
+    bi.make_views(owner, coming.live)
 
 
 def _make_beside(owner: Connection, generation: Generation) -> None:
