@@ -10,7 +10,7 @@ import psycopg
 
 from ledger import completeness
 from ledger.aggregates import Account
-from ledger.privacy.master import is_confirmed_saved, key_file
+from ledger.privacy.key_sources import is_confirmed_saved, key_file
 from ledger.settings import DEFAULT_LEDGER
 
 if TYPE_CHECKING:
@@ -110,6 +110,11 @@ def warnings(settings: Settings, ledger: Ledger, connection: Connection) -> list
             "master_key_not_saved",
             f"The master key exists only in {key_file(settings)}. Without it nothing personal "
             "can ever be read again: copy it to a safe place, then `ledger keys confirm`.",
+        )
+    if ledger.master.is_being_replaced:
+        warn(
+            "master_key_being_replaced",
+            "Two master keys are given: run `ledger keys rotate`, then take the former one away.",
         )
     if not ledger.settings.webhook_secrets:
         warn(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ledger.errors import SettingsInvalid
 
@@ -22,7 +23,9 @@ class Settings:
     home: Path
     database_url: str | None = None
     database_owner_url: str | None = None
-    master_key: bytes | None = field(default=None, repr=False)
+    master_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    master_key_file: Path | None = None
+    master_key_command: str | None = field(default=None, repr=False)
     mode: str = "test"
     public_url: str | None = None
     bootstrap_token: str | None = field(default=None, repr=False)
@@ -51,7 +54,7 @@ class Settings:
             home=_home(environ),
             database_url=text("LEDGER_DATABASE_URL"),
             database_owner_url=text("LEDGER_DATABASE_OWNER_URL"),
-            master_key=_master_key(text("LEDGER_MASTER_KEY")),
+            **_master_key(text),
             mode=mode,
             public_url=_public_url(text("LEDGER_PUBLIC_URL")),
             bootstrap_token=_bootstrap_token(text("LEDGER_BOOTSTRAP_TOKEN")),
@@ -72,7 +75,10 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_HOME": "where the embedded database and the made master key live",
     "LEDGER_DATABASE_URL": "any PostgreSQL ≥ 15; unset: an embedded server under LEDGER_HOME",
     "LEDGER_DATABASE_OWNER_URL": "the role that migrates, where the first may not create tables",
-    "LEDGER_MASTER_KEY": "32 bytes in base64; unset: made once in LEDGER_HOME/master.key",
+    "LEDGER_MASTER_KEY": "32 bytes in base64 (two by a comma while one replaces another); unset:"
+    " made once in LEDGER_HOME/master.key",
+    "LEDGER_MASTER_KEY_FILE": "a file that holds the same",
+    "LEDGER_MASTER_KEY_COMMAND": "a command that prints the same, e.g. of a secret manager",
     "LEDGER_MODE": "`test` (default) or `live`: events of the other mode are set aside",
     "LEDGER_PUBLIC_URL": "the https address under which Stripe reaches this ledger",
     "LEDGER_BOOTSTRAP_TOKEN": "an API token with all scopes, for automation",
@@ -165,18 +171,34 @@ def _bootstrap_token(text: str | None) -> str | None:
     return text
 
 
-def _master_key(text: str | None) -> bytes | None:
-    if text is None:
-        return None
-    try:
-        key = base64.b64decode(text, validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
+def _master_key(text: Callable[[str], str | None]) -> dict[str, Any]:
+    """Return where the master key comes from: one place at most."""
+    given, file, command = (
+        text(f"LEDGER_MASTER_KEY{suffix}") for suffix in ("", "_FILE", "_COMMAND")
+    )
+    if sum(one is not None for one in (given, file, command)) > 1:
+        raise SettingsInvalid(
+            "Set one of LEDGER_MASTER_KEY, LEDGER_MASTER_KEY_FILE and LEDGER_MASTER_KEY_COMMAND."
+        )
+    keys = [decoded_key(one.strip()) for one in given.split(",")] if given else []
+    if None in keys:
         raise SettingsInvalid(
             "LEDGER_MASTER_KEY must be 32 bytes in base64, e.g. from `openssl rand -base64 32`."
         )
-    return key
+    return {
+        "master_keys": tuple(keys),
+        "master_key_file": Path(file).expanduser().absolute() if file else None,
+        "master_key_command": command,
+    }
+
+
+def decoded_key(text: bytes | str) -> bytes | None:
+    """Return the 32 bytes that a text in base64 stands for, None if it does not."""
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return key if len(key) == 32 else None
 
 
 def from_process() -> Settings:

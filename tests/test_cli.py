@@ -59,7 +59,7 @@ class Shell:
     def environ(self, **changes: str) -> dict[str, str]:
         given = {
             "LEDGER_HOME": str(self.settings.home),
-            "LEDGER_MASTER_KEY": base64.b64encode(self.settings.master_key or b"").decode(),
+            "LEDGER_MASTER_KEY": base64.b64encode(self.settings.master_keys[0]).decode(),
             "LEDGER_DATABASE_URL": self.settings.database_url or "",
             "STRIPE_WEBHOOK_SECRET": SECRET,
         }

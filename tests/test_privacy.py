@@ -37,7 +37,8 @@ from ledger.privacy.box import BoxUnreadable, open_box, seal_box
 from ledger.privacy.cards import mask_card_numbers
 from ledger.privacy.classify import PersonalLeaf, classify, restore
 from ledger.privacy.clear import DROPPED
-from ledger.privacy.master import MasterKey, key_file, load_master_key
+from ledger.privacy.key_sources import key_file
+from ledger.privacy.master import MasterKey, load_master_key
 from ledger.settings import Settings
 from tests.client import front_client
 from tests.facts import (
@@ -1001,7 +1002,7 @@ def unproven(ledger: Ledger) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
 
 
 def with_key(home: Path, key: bytes | None = None) -> Settings:
-    return Settings(home=home, master_key=key)
+    return Settings(home=home, master_keys=(key,) if key else ())
 
 
 def contents(ledger: Ledger) -> list[Any]:
@@ -1163,7 +1164,7 @@ def test_a_damaged_key_in_the_environment_is_refused_without_being_told(text: st
 def test_the_settings_do_not_tell_the_key_or_the_secrets() -> None:
     settings = Settings(
         Path("/nowhere"),
-        master_key=b"verysecretkeyverysecretkey123456",
+        master_keys=(b"verysecretkeyverysecretkey123456",),
         webhook_secrets=("whsec_verysecret",),
         bootstrap_token="lgt_verysecret",
     )

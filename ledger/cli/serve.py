@@ -26,7 +26,7 @@ from ledger.people.users import People
 from ledger.policies import POLICIES
 from ledger.policies.desk import log_desk
 from ledger.policies.runner import PolicyRunner
-from ledger.privacy.master import is_confirmed_saved, key_file
+from ledger.privacy.key_sources import is_confirmed_saved, key_file
 from ledger.processes import WATCH_SECONDS, Supervisor, Termination, end_with_supervisor
 from ledger.projections import PROJECTIONS, Runner
 from ledger.projections.rebuild.versions import bring_to_version

@@ -1,11 +1,14 @@
-"""The master key: where it comes from, what is derived from it, and the canary that knows it."""
+"""The master key: what is derived from it, what is sealed under it, and the canary that knows it.
+
+Several may be given while one takes another's place: the first is written with, all are read with.
+What is found again by a derived key (hashes of addresses, digests, links) cannot be written anew:
+those derived keys are kept, sealed, when the master key changes (see rotation.py).
+"""
 
 from __future__ import annotations
 
-import base64
 import os
-import tempfile
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
@@ -13,7 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ledger.errors import MasterKeyMismatch, MasterKeyMissing, SettingsInvalid
+from ledger.errors import MasterKeyMismatch, MasterKeyMissing
+from ledger.privacy.key_sources import given_keys, key_file, make_key
 
 if TYPE_CHECKING:
     import psycopg
@@ -21,60 +25,97 @@ if TYPE_CHECKING:
     from ledger.settings import Settings
 
 CANARY = "canary"
+KEPT = "derived:"
+MISMATCH = (
+    "This ledger was written under another master key. Put the right one into LEDGER_MASTER_KEY (or"
+    " LEDGER_HOME/master.key); nothing was changed."
+)
+
+
+def derived(key: bytes, purpose: str) -> bytes:
+    """Return the 32-byte key for one purpose (HKDF-SHA-256, RFC 5869)."""
+    return HKDF(SHA256(), 32, salt=None, info=f"billing-ledger {purpose}".encode()).derive(key)
 
 
 class MasterKey:
-    """Thirty-two bytes from which every other key of the ledger is derived or unwrapped."""
+    """Thirty-two bytes from which every other key of the ledger is derived or unwrapped.
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-        self._wrapping = AESGCM(self.derive("subject keys"))
-        self._settings = AESGCM(self.derive("settings"))
+    `former` are keys that are only read with; `rooted` the one that purposes are derived from, if
+    another than the first, and `kept` those derived keys that outlived theirs.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        former: Sequence[bytes] = (),
+        *,
+        rooted: bytes | None = None,
+        kept: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self._keys = (key, *former)
+        self._root = rooted or key
+        self._kept = dict(kept or {})
+        self._wrapping = [AESGCM(derived(one, "subject keys")) for one in self._keys]
+        self._settings = [AESGCM(derived(one, "settings")) for one in self._keys]
+
+    @property
+    def is_being_replaced(self) -> bool:
+        """Whether a former key is still given."""
+        return len(self._keys) > 1
 
     def derive(self, purpose: str) -> bytes:
-        """Return the 32-byte key for one purpose (HKDF-SHA-256, RFC 5869)."""
-        return HKDF(SHA256(), 32, salt=None, info=f"billing-ledger {purpose}".encode()).derive(
-            self._key
-        )
+        """Return the 32-byte key for one purpose, the same after a rotation if it is kept."""
+        return self._kept.get(purpose) or derived(self._root, purpose)
+
+    def derive_all(self, purpose: str) -> list[bytes]:
+        """Return the key for one purpose under each master key that is given, the newest first."""
+        return [derived(one, purpose) for one in self._keys]
 
     def wrap(self, subject: str, key: bytes) -> bytes:
         """Encrypt a subject's key for the database."""
-        nonce = os.urandom(12)
-        return nonce + self._wrapping.encrypt(nonce, key, subject.encode())
+        return _sealed(self._wrapping[0], key, subject)
 
     def unwrap(self, subject: str, wrapped: bytes) -> bytes:
-        """Return a subject's key."""
-        return self._wrapping.decrypt(wrapped[:12], wrapped[12:], subject.encode())
+        """Return a subject's key; raise MasterKeyMismatch if it was wrapped under another."""
+        return _opened(self._wrapping, wrapped, subject)
+
+    def is_wrapped_newly(self, subject: str, wrapped: bytes) -> bool:
+        """Return whether a subject's key is under the first master key."""
+        return _opens(self._wrapping[0], wrapped, subject)
 
     def seal_setting(self, name: str, value: str) -> bytes:
         """Encrypt a setting, bound to its name."""
-        nonce = os.urandom(12)
-        return nonce + self._settings.encrypt(nonce, value.encode(), name.encode())
+        return _sealed(self._settings[0], value.encode(), name)
 
     def open_setting(self, name: str, sealed: bytes) -> str:
         """Return a setting; raise MasterKeyMismatch if it was sealed under another key."""
+        return _opened(self._settings, sealed, name).decode()
+
+    def is_sealed_newly(self, name: str, sealed: bytes) -> bool:
+        """Return whether a setting is under the first master key."""
+        return _opens(self._settings[0], sealed, name)
+
+
+def _sealed(cipher: AESGCM, value: bytes, name: str) -> bytes:
+    nonce = os.urandom(12)
+    return nonce + cipher.encrypt(nonce, value, name.encode())
+
+
+def _opened(ciphers: Sequence[AESGCM], sealed: bytes, name: str) -> bytes:
+    for cipher in ciphers:
         try:
-            return self._settings.decrypt(sealed[:12], sealed[12:], name.encode()).decode()
-        except InvalidTag as error:
-            raise MasterKeyMismatch(
-                "This ledger was written under another master key. Put the right one into "
-                "LEDGER_MASTER_KEY (or LEDGER_HOME/master.key); nothing was changed."
-            ) from error
+            return cipher.decrypt(sealed[:12], sealed[12:], name.encode())
+        except InvalidTag:
+            continue
+    raise MasterKeyMismatch(MISMATCH)
 
 
-def key_file(settings: Settings) -> Path:
-    """Return where a made master key is kept."""
-    return settings.home / "master.key"
-
-
-def is_confirmed_saved(settings: Settings) -> bool:
-    """Return whether somebody has said that a copy of the made key is in a safe place."""
-    return settings.master_key is not None or (settings.home / "master.key.saved").exists()
-
-
-def confirm_saved(settings: Settings) -> None:
-    """Note that a copy of the made key is in a safe place."""
-    (settings.home / "master.key.saved").touch(mode=0o600)
+def _opens(cipher: AESGCM, sealed: bytes, name: str) -> bool:
+    try:
+        cipher.decrypt(sealed[:12], sealed[12:], name.encode())
+    except InvalidTag:
+        return False
+    return True
 
 
 def load_master_key(
@@ -83,65 +124,44 @@ def load_master_key(
     """Return the master key of this installation, proven against the ledger's canary.
 
     It comes from the settings; on the embedded database else from LEDGER_HOME, where it is made
-    for a new ledger. Raises MasterKeyMissing and MasterKeyMismatch.
+    for a new ledger. Raises MasterKeyMissing, MasterKeyMismatch and SettingsInvalid.
     """
-    row = connection.execute("SELECT value FROM settings WHERE key = %s", [CANARY]).fetchone()
-    # A key file from an embedded start is not taken for a database elsewhere.
-    key = settings.master_key or (_read(key_file(settings)) if embedded else None)
-    if key is None:
+    canary = _canary(connection)
+    keys = given_keys(settings, embedded=embedded)
+    if not keys:
         if not embedded:
             raise MasterKeyMissing(
                 "With LEDGER_DATABASE_URL, LEDGER_MASTER_KEY must be set (the key must not depend "
                 "on this machine): `openssl rand -base64 32` makes one. Keep a copy elsewhere."
             )
-        if row is not None:
+        if canary is not None:
             raise MasterKeyMissing(
                 f"This ledger was written under a master key that is not at {key_file(settings)} "
                 "any more. Put your copy back there or into LEDGER_MASTER_KEY."
             )
-        key = _make(key_file(settings))
-    master = MasterKey(key)
-    if row is None:
+        keys = make_key(key_file(settings))
+    if canary is None:
         connection.execute(
             "INSERT INTO settings (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [CANARY, master.seal_setting(CANARY, CANARY)],
+            [CANARY, MasterKey(keys[0]).seal_setting(CANARY, CANARY)],
         )
-        row = connection.execute("SELECT value FROM settings WHERE key = %s", [CANARY]).fetchone()
-    if row is None or master.open_setting(CANARY, row[0]) != CANARY:
+        canary = _canary(connection)
+    if canary is None:
         raise MasterKeyMismatch("The canary of this ledger is gone; restore its settings table.")
-    return master
+    root = next((one for one in keys if MasterKey(one).is_sealed_newly(CANARY, canary)), None)
+    if root is None:
+        raise MasterKeyMismatch(MISMATCH)
+    readable = MasterKey(keys[0], keys[1:])
+    rows = connection.execute(
+        "SELECT key, value FROM settings WHERE key LIKE %s", [f"{KEPT}%"]
+    ).fetchall()
+    kept = {
+        name.removeprefix(KEPT): bytes.fromhex(readable.open_setting(name, value))
+        for name, value in rows
+    }
+    return MasterKey(keys[0], keys[1:], rooted=root, kept=kept)
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        content = path.read_bytes().strip()
-    except FileNotFoundError:
-        return None
-    try:
-        key = base64.b64decode(content, validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise SettingsInvalid(f"{path} does not hold a master key (32 bytes in base64).")
-    return key
-
-
-def _make(path: Path) -> bytes:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # A name that no other thread, nor a process of the same number in another container, has.
-    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
-    draft = Path(name)
-    with os.fdopen(handle, "wb") as file:
-        file.write(base64.b64encode(os.urandom(32)) + b"\n")
-        file.flush()
-        os.fsync(handle)  # on disk before anything is encrypted under it
-    try:
-        os.link(draft, path)  # whoever comes first makes the key, everybody reads that one
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-    key = _read(path)
-    if key is None:
-        raise MasterKeyMissing(f"{path} was removed while it was being made.")
-    return key
+def _canary(connection: psycopg.Connection[tuple[Any, ...]]) -> bytes | None:
+    row = connection.execute("SELECT value FROM settings WHERE key = %s", [CANARY]).fetchone()
+    return row[0] if row else None
