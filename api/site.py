@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import callbacks, entrance, errors, health, links, openapi, requests, v1
 from ledger.bootstrap import Installation
@@ -12,6 +13,8 @@ def create_site(installation: Installation) -> Flask:
     """Return the WSGI application over the ledgers of an installation."""
     site = Flask("billing-ledger", static_folder=None)
     site.extensions["installation"] = installation
+    if (proxies := installation.settings.proxies) > 0:
+        site.wsgi_app = ProxyFix(site.wsgi_app, proxies, proxies, proxies)  # type: ignore[method-assign]
     site.json.sort_keys = False  # type: ignore[attr-defined]
     errors.register(site)
     requests.register(site)

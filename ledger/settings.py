@@ -23,6 +23,7 @@ class Settings:
     home: Path
     database_url: str | None = None
     database_owner_url: str | None = None
+    database_plain: bool = False
     master_keys: tuple[bytes, ...] = field(default=(), repr=False)
     master_key_file: Path | None = None
     master_key_command: str | None = field(default=None, repr=False)
@@ -39,6 +40,7 @@ class Settings:
     bounces_url: str | None = field(default=None, repr=False)
     openid_url: str | None = field(default=None, repr=False)
     installation: str | None = None
+    proxies: int = 0
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -54,6 +56,7 @@ class Settings:
             home=_home(environ),
             database_url=text("LEDGER_DATABASE_URL"),
             database_owner_url=text("LEDGER_DATABASE_OWNER_URL"),
+            database_plain=_yes(text("LEDGER_DATABASE_PLAIN"), "LEDGER_DATABASE_PLAIN"),
             **_master_key(text),
             mode=mode,
             public_url=_public_url(text("LEDGER_PUBLIC_URL")),
@@ -68,6 +71,7 @@ class Settings:
             bounces_url=text("LEDGER_BOUNCES_URL"),
             openid_url=text("LEDGER_OPENID_URL"),
             installation=_installation(text("LEDGER_INSTALLATION")),
+            proxies=_proxies(text("LEDGER_PROXIES")),
         )
 
 
@@ -75,6 +79,7 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_HOME": "where the embedded database and the made master key live",
     "LEDGER_DATABASE_URL": "any PostgreSQL ≥ 15; unset: an embedded server under LEDGER_HOME",
     "LEDGER_DATABASE_OWNER_URL": "the role that migrates, where the first may not create tables",
+    "LEDGER_DATABASE_PLAIN": "`yes`: to a database on another machine without TLS, too",
     "LEDGER_MASTER_KEY": "32 bytes in base64 (two by a comma while one replaces another); unset:"
     " made once in LEDGER_HOME/master.key",
     "LEDGER_MASTER_KEY_FILE": "a file that holds the same",
@@ -91,6 +96,8 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_BOUNCES_URL": "`imaps://user:password@host/INBOX`: the mailbox where bounces arrive",
     "LEDGER_OPENID_URL": "`https://client:secret@issuer.example/path`: people may come in by it",
     "LEDGER_INSTALLATION": "the name of this installation; unset: made once in LEDGER_HOME",
+    "LEDGER_PROXIES": "how many proxies of yours stand before the server and tell who asks"
+    " (X-Forwarded-For, -Proto, -Host)",
     "STRIPE_API_BASE": "another address for Stripe's API; for tests with a Stripe of your own",
 }
 
@@ -160,6 +167,18 @@ def _installation(text: str | None) -> str | None:
             f"LEDGER_INSTALLATION is {text!r}; it must be 3 to 64 letters, digits, `_`, `.`, `-`."
         )
     return text
+
+
+def _yes(text: str | None, where: str) -> bool:
+    if text not in (None, "yes", "no"):
+        raise SettingsInvalid(f"{where} is {text!r}; it must be `yes` or `no`.")
+    return text == "yes"
+
+
+def _proxies(text: str | None) -> int:
+    if text is not None and not re.fullmatch(r"[0-9]", text):
+        raise SettingsInvalid(f"LEDGER_PROXIES is {text!r}; it must be a number up to 9.")
+    return int(text or 0)
 
 
 def _bootstrap_token(text: str | None) -> str | None:

@@ -22,6 +22,7 @@ LAYERS: list[set[str]] = [
         "ledger.suppression",
         "ledger.invitations",
         "ledger.leaving",
+        "ledger.weaknesses",
     },
     {
         "ledger.agenda",
@@ -63,6 +64,7 @@ LAYERS: list[set[str]] = [
     {
         "ledger.processes",
         "ledger.settings",
+        "ledger.tls",
         "ledger.clock",
         "ledger.money",
         "ledger.canonical",

@@ -59,7 +59,9 @@ class Shell:
     def environ(self, **changes: str) -> dict[str, str]:
         given = {
             "LEDGER_HOME": str(self.settings.home),
-            "LEDGER_MASTER_KEY": base64.b64encode(self.settings.master_keys[0]).decode(),
+            "LEDGER_MASTER_KEY": ",".join(
+                base64.b64encode(one).decode() for one in self.settings.master_keys
+            ),
             "LEDGER_DATABASE_URL": self.settings.database_url or "",
             "STRIPE_WEBHOOK_SECRET": SECRET,
         }

@@ -73,6 +73,8 @@ def is_alive(pid: int) -> bool:
 class Server:
     """A real `ledger serve` on a home of its own."""
 
+    options: tuple[str, ...] = ()
+
     def __init__(self, home: Path, *, as_init: bool = False, **environ: str) -> None:
         self.home = home
         with closing(socket.socket()) as probe:
@@ -87,7 +89,7 @@ class Server:
 
     def start(self) -> None:
         """Start and return when it takes deliveries."""
-        command = [sys.executable, "-m", "ledger", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "ledger", "serve", "--port", str(self.port), *self.options]
         with self.home.with_suffix(".log").open("ab") as output:
             self._process = subprocess.Popen(
                 [*self._prefix, *command],
@@ -105,9 +107,12 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    def connection(self) -> HTTPConnection:
+        return HTTPConnection("127.0.0.1", self.port, timeout=10)
+
     def get(self, path: str) -> tuple[int, bytes]:
         """Return status and body; status 0 where nobody answers."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+        with closing(self.connection()) as connection:
             try:
                 connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
                 response = connection.getresponse()

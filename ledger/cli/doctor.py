@@ -13,6 +13,7 @@ from ledger.clock import utc
 from ledger.log.log import prepare
 from ledger.policies.desk import log_desk
 from ledger.settings import DEFAULT_LEDGER
+from ledger.weaknesses import weaknesses
 
 
 @click.command()
@@ -24,6 +25,7 @@ def doctor(context: Context, as_json: bool) -> None:
         prepare(connection)
         state = health.status(ledger, connection)
         found = health.warnings(context.settings, ledger, connection)
+        found += weaknesses(context.settings, ledger, connection)
         desk, _ = log_desk(
             connection, ledger.keys, site_of(context.settings, ledger), ledger.clock.now()
         )

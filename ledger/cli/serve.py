@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import click
 import psycopg
@@ -32,15 +33,19 @@ from ledger.projections import PROJECTIONS, Runner
 from ledger.projections.rebuild.versions import bring_to_version
 from ledger.projections.runner import told
 from ledger.scheduler import Jobs, Workplace, add_jobs, scheduler
-from ledger.settings import DEFAULT_LEDGER
+from ledger.settings import DEFAULT_LEDGER, Settings
+from ledger.tls import is_loopback, require_certificate
+from ledger.weaknesses import weaknesses
 
 logger = logging.getLogger("ledger.serve")
 
 DEFAULT_PORT = 8100
-BOOTSTRAP_LENGTH_MIN = 16
 WEB_STOP_SECONDS = 10  # for requests under way; less than what the supervisor waits
 NEW_LEDGERS_SECONDS = 5
 REBUILD_AGAIN_SECONDS = 30
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def _configure_logging() -> None:
@@ -54,23 +59,33 @@ def _configure_logging() -> None:
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=DEFAULT_PORT, show_default=True)
+@click.option("--tls-cert", type=_FILE, help="A certificate with its chain: serve https.")
+@click.option("--tls-key", type=_FILE, help="Its key, PKCS#8 without a password.")
 @click.option("--no-worker", is_flag=True, help="Do not project here; run `ledger worker` apart.")
 @click.option("--demo", "with_demo", is_flag=True, help="With a made-up business to look at.")
 @json_option
 @click.pass_obj
 def serve(
-    context: Context, host: str, port: int, no_worker: bool, with_demo: bool, as_json: bool
+    context: Context,
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    no_worker: bool,
+    with_demo: bool,
+    as_json: bool,
 ) -> None:
     """Serve the webhook and the API, and project what comes in."""
     _configure_logging()
     termination = Termination()  # before anything is started that has to be stopped
+    _refuse_plain(context.settings, host, tls_cert, tls_key)
     _refuse_taken_port(host, port)
-    commands = {"web": _web_command(host, port)}
+    commands = {"web": [*_web_command(host, port), *_tls(tls_cert, tls_key), "api.rsgi:app"]}
     if not no_worker:
         commands["worker"] = [sys.executable, "-m", "ledger", "worker"]
     with installation(context.settings) as opened:
         _prepare(opened)
-        url = f"http://{host}:{port}"
+        url = f"http{'s' if tls_cert else ''}://{host}:{port}"
         _greet(opened, url, as_json=as_json)
         if with_demo:
             _greet_demo(opened, url, as_json=as_json)
@@ -83,8 +98,32 @@ def _web_command(host: str, port: int) -> list[str]:
     return [
         sys.executable, "-m", "api", "--interface", "rsgi", "--loop", "uvloop", "--no-ws",
         "--host", host, "--port", str(port), "--log-level", "error",
-        "--workers-kill-timeout", str(WEB_STOP_SECONDS), "api.rsgi:app",
+        "--workers-kill-timeout", str(WEB_STOP_SECONDS),
     ]  # fmt: skip
+
+
+def _tls(certificate: Path | None, key: Path | None) -> list[str]:
+    if certificate is None or key is None:
+        return []
+    return [
+        "--ssl-certificate", str(certificate), "--ssl-keyfile", str(key),
+        "--ssl-protocol-min", "tls1.2",
+    ]  # fmt: skip
+
+
+def _refuse_plain(
+    settings: Settings, host: str, certificate: Path | None, key: Path | None
+) -> None:
+    """Raise SettingsInvalid where what is personal would go in plain to other machines."""
+    if (certificate is None) != (key is None):
+        raise SettingsInvalid("--tls-cert and --tls-key belong together.")
+    if certificate is not None and key is not None:
+        require_certificate(certificate, key)
+    elif not is_loopback(host) and not settings.proxies:
+        raise SettingsInvalid(
+            f"On {host} other machines could listen in: give --tls-cert and --tls-key, or let a"
+            " proxy of yours speak TLS and set LEDGER_PROXIES=1."
+        )
 
 
 def _tend(database: Database) -> None:
@@ -124,15 +163,9 @@ def _greet(opened: Installation, url: str, *, as_json: bool) -> None:
     warnings = []
     if not ledger.settings.webhook_secrets:
         warnings.append("STRIPE_WEBHOOK_SECRET is not set: deliveries are refused until it is.")
-    secrets = ledger.settings.webhook_secrets
-    if not all(secret.startswith("whsec_") for secret in secrets):
-        warnings.append("STRIPE_WEBHOOK_SECRET: a signing secret of Stripe's begins with `whsec_`.")
-    bootstrap = opened.settings.bootstrap_token
-    if bootstrap and len(bootstrap) < BOOTSTRAP_LENGTH_MIN:
-        warnings.append("LEDGER_BOOTSTRAP_TOKEN is short enough to be guessed and has all scopes.")
     with opened.database.connect(ledger.schema) as connection:
-        if bootstrap and tokens.find(connection, bootstrap, ledger.clock.now()) is None:
-            warnings.append("LEDGER_BOOTSTRAP_TOKEN was revoked; set another one.")
+        weak = weaknesses(opened.settings, ledger, connection)
+        warnings += [one.sentence for one in weak]
     warnings += unusable_settings(opened.settings, ledger)
     if not People(ledger).listed():
         warnings.append(

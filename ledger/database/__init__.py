@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from ledger.database.embedded import EmbeddedServer
 from ledger.errors import DatabaseUnavailable, DatabaseUnsuitable, SettingsInvalid
+from ledger.tls import require_encrypted
 
 if TYPE_CHECKING:
     from ledger.settings import Settings
@@ -113,15 +114,20 @@ def open_database(settings: Settings) -> Database:
         server = EmbeddedServer(settings.home)
         login = server.acquire()
         return Database(login.owner, login.runtime, server)
-    runtime = _parameters(settings.database_url, "LEDGER_DATABASE_URL")
+    plain = settings.database_plain
+    runtime = _parameters(settings.database_url, "LEDGER_DATABASE_URL", plain_allowed=plain)
     if settings.database_owner_url is None:
         return Database(runtime, runtime)
-    owner = _parameters(settings.database_owner_url, "LEDGER_DATABASE_OWNER_URL")
+    owner = _parameters(
+        settings.database_owner_url, "LEDGER_DATABASE_OWNER_URL", plain_allowed=plain
+    )
     return Database(owner, runtime)
 
 
-def _parameters(url: str, variable: str) -> dict[str, Any]:
+def _parameters(url: str, variable: str, *, plain_allowed: bool) -> dict[str, Any]:
     try:
-        return dict(conninfo_to_dict(url))
+        found: dict[str, Any] = dict(conninfo_to_dict(url))
     except psycopg.ProgrammingError as error:
         raise SettingsInvalid(f"{variable} is not a PostgreSQL URL: {error}") from error
+    require_encrypted(found, variable, plain_allowed=plain_allowed)
+    return found
