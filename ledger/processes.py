@@ -62,7 +62,7 @@ class _Child:
     def start(self, environ: Mapping[str, str]) -> None:
         watched, held = os.pipe()
         try:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # B603 — this program's own processes
                 self.command,
                 env={**environ, LIFELINE: str(watched)},
                 stdin=subprocess.DEVNULL,

@@ -15,6 +15,9 @@ from ledger.completeness import keep_complete
 from ledger.errors import LedgerError
 from ledger.log.seals import seal
 from ledger.observation import keep_balance, keep_cards, keep_observed
+from ledger.recovery.drill import keep_backed_up, keep_register
+from ledger.regular_checks import remind
+from ledger.settings import Settings
 from ledger.subjects.erasure import keep_purged
 from ledger.subjects.schedule import keep_schedule
 from ledger.suppression import read_mailbox
@@ -31,6 +34,7 @@ class Workplace:
     ledger: Ledger
     agenda: Agenda
     stop: Event
+    settings: Settings
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,9 @@ JOBS: tuple[Job, ...] = (
     Job("read the mailbox of bounces", 300, lambda at: read_mailbox(at.ledger, at.agenda.site)),
     Job("purge the keys of those who were erased", 6 * 3_600, lambda at: keep_purged(at.ledger)),
     Job("erase who has been gone for long", 24 * 3_600, lambda at: keep_schedule(at.ledger)),
+    Job("write down who is erased", 60, lambda at: keep_register(at.settings, at.ledger)),
+    Job("back the ledger up", 3_600, lambda at: keep_backed_up(at.settings, at.ledger)),
+    Job("warn of what is late", 24 * 3_600, lambda at: remind(at.settings, at.ledger)),
     Job("forget old answers", 3_600, lambda at: forget_answers(at.ledger)),
 )
 

@@ -41,6 +41,8 @@ class Settings:
     openid_url: str | None = field(default=None, repr=False)
     installation: str | None = None
     proxies: int = 0
+    backups: str | None = None
+    key_backups: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -72,6 +74,8 @@ class Settings:
             openid_url=text("LEDGER_OPENID_URL"),
             installation=_installation(text("LEDGER_INSTALLATION")),
             proxies=_proxies(text("LEDGER_PROXIES")),
+            backups=text("LEDGER_BACKUPS"),
+            key_backups=text("LEDGER_KEY_BACKUPS"),
         )
 
 
@@ -96,6 +100,9 @@ VARIABLES: Mapping[str, str] = {
     "LEDGER_BOUNCES_URL": "`imaps://user:password@host/INBOX`: the mailbox where bounces arrive",
     "LEDGER_OPENID_URL": "`https://client:secret@issuer.example/path`: people may come in by it",
     "LEDGER_INSTALLATION": "the name of this installation; unset: made once in LEDGER_HOME",
+    "LEDGER_BACKUPS": "a folder for a copy each night, `off` for none; unset: LEDGER_HOME/backups"
+    " for an embedded server, none for others",
+    "LEDGER_KEY_BACKUPS": "another for the keys of these copies; unset: LEDGER_HOME/key-backups",
     "LEDGER_PROXIES": "how many proxies of yours stand before the server and tell who asks"
     " (X-Forwarded-For, -Proto, -Host)",
     "STRIPE_API_BASE": "another address for Stripe's API; for tests with a Stripe of your own",

@@ -126,7 +126,7 @@ def run(target: Target, clients: int, requests: int) -> Round:
 def process(command: list[str], environ: dict[str, str], ready: str) -> Iterator[int]:
     """Run a server until the block ends; yield its process id when it answers."""
     with tempfile.TemporaryFile() as log:
-        started = subprocess.Popen(
+        started = subprocess.Popen(  # B603 — the servers that are measured
             command, env=environ, stdout=log, stderr=log, start_new_session=True
         )
         try:
@@ -145,7 +145,7 @@ def _await(url: str, started: subprocess.Popen[bytes]) -> None:
         if started.poll() is not None:
             sys.exit(f"a server ended at start with {started.returncode}")
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(url, timeout=2):  # B310 — a server on loopback
                 return
         except urllib.error.HTTPError:
             return

@@ -228,7 +228,7 @@ def while_rebuilding(
     target: Target, conninfo: str, schema: str, per_second: float, environ: dict[str, str]
 ) -> Measured:
     """Send at a rate as long as a rebuild runs; it must find no difference."""
-    rebuild = subprocess.Popen(
+    rebuild = subprocess.Popen(  # B603 — the rebuild that is measured
         [sys.executable, "-m", "ledger", "rebuild", "crm", "--json"],
         env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip

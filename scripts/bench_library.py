@@ -75,7 +75,7 @@ class CustomersView(PostgresTrackingRecorder):
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_tracking(cursor, tracking)
             cursor.execute(
-                f"INSERT INTO {SCHEMA}.customers_view VALUES (%(id)s, %(created)s, %(delinquent)s,"  # noqa: S608
+                f"INSERT INTO {SCHEMA}.customers_view VALUES (%(id)s, %(created)s, %(delinquent)s,"  # noqa: S608 — constants of ours
                 " %(currency)s, %(country)s, %(status)s) ON CONFLICT (id) DO UPDATE SET"
                 " delinquent = EXCLUDED.delinquent, currency = EXCLUDED.currency,"
                 " country = EXCLUDED.country, status = EXCLUDED.status",

@@ -161,7 +161,7 @@ def read(settings: Settings, after: int, until: int) -> int:
     with installation(settings, migrated=False) as opened:
         ledger = opened.ledger()
         statement = (
-            "COPY (SELECT data, position, stream, topic, customer_id, object_id, occurred_at"  # noqa: S608
+            "COPY (SELECT data, position, stream, topic, customer_id, object_id, occurred_at"  # noqa: S608 — constants of ours
             f" FROM events WHERE position > {after:d} AND position <= {until:d})"
             " TO STDOUT (FORMAT binary)"
         )

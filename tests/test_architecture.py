@@ -18,10 +18,12 @@ LAYERS: list[set[str]] = [
     {"ledger.__main__"},
     {"api", "scripts", "ledger.cli"},
     {"ledger.bootstrap", "ledger.scheduler"},
+    {"ledger.regular_checks"},
     {
         "ledger.suppression",
         "ledger.invitations",
         "ledger.leaving",
+        "ledger.recovery",
         "ledger.weaknesses",
     },
     {
@@ -93,7 +95,7 @@ FENCES = {
     "cryptography": {"ledger.privacy"},
     "marshmallow": {"api"},
     "click": {"ledger.cli"},
-    "httpx": {"ledger.effects", "ledger.people"},
+    "httpx": {"ledger.effects", "ledger.people", "scripts.audit"},
     "argon2": {"ledger.people"},
     "pyotp": {"ledger.people"},
     "joserfc": {"ledger.people"},

@@ -125,6 +125,7 @@ def sending() -> Decision:
     made.resume(actor="eka", now=NOW)
     made.set_caps(Caps(1, 2, 3), actor="eka", now=NOW)
     made.set_brand({"name": "Warung"}, actor="eka", now=NOW)
+    made.release(actor="eka", now=NOW)
     return made
 
 

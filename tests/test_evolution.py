@@ -32,6 +32,9 @@ from ledger.metrics.definitions import add_definitions, adopt_definitions
 from ledger.metrics.exchange import import_rates
 from ledger.observation import note_terms, observe_balance, observe_cards, observe_lines
 from ledger.projections.definitions import shipped
+from ledger.recovery.copies import Copy
+from ledger.recovery.drill import note_verified
+from ledger.regular_checks import note_audited
 from ledger.subjects.erasure import purge
 from tests.facts import T0, charge, customer, event, invoice, project, record
 from tests.journal import bill, finalized, line, moved
@@ -82,6 +85,9 @@ def recorded(ledger: Ledger) -> dict[str, RecordedEvent]:
     project(ledger)
     close(ledger, "2025-12", actor="tests")
     purge(ledger)
+    note_audited(ledger, {"pins": 0}, ["known faults"])
+    made_up = Path(__file__)
+    note_verified(ledger, Copy(made_up, made_up, ledger.clock.now(), 41))
     with ledger.pool.connection() as connection:
         return {one.topic: one for one in Log(connection).after(0, 100)}
 

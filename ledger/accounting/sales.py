@@ -62,7 +62,7 @@ WHERE series = %(series)s AND cohort >= %(first)s AND cohort < %(last)s
     AND valid_at < %(at)s AND position <= %(position)s
 GROUP BY 1, 2
 """
-_COHORT_SIZES = f"SELECT cohort, currency, count(*) FROM ({_COHORTS}) AS m GROUP BY 1, 2"  # noqa: S608
+_COHORT_SIZES = f"SELECT cohort, currency, count(*) FROM ({_COHORTS}) AS m GROUP BY 1, 2"  # noqa: S608 — constants of ours
 _COHORT_CASH = f"""
 SELECT m.cohort, m.currency, date_trunc('month', e.valid_at AT TIME ZONE %(zone)s)::date,
     -sum(e.amount_minor)

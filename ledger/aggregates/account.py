@@ -196,6 +196,18 @@ class Account:
         TOPIC = "Account.CardsAsked"
         has_state = False
 
+    class BackupVerified(AccountFact):
+        """Ours: a copy of the ledger was restored into a scratch server and verified."""
+
+        TOPIC = "Account.BackupVerified"
+        has_state = False
+
+    class Audited(AccountFact):
+        """Ours: the installation was looked over (`scripts/audit`), with this many findings."""
+
+        TOPIC = "Account.Audited"
+        has_state = False
+
     class KeysPurged(AccountFact):
         """Ours: no file of the server's holds a key that was erased up to the position `until`."""
 

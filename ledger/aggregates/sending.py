@@ -131,6 +131,16 @@ class Sending(Decision):
             aggregate.installation = self.installation
             aggregate.public_url = self.public_url
 
+    class Released(Event):
+        """Sending belongs to nobody: the ledger was restored from a copy, or somebody said so."""
+
+        TOPIC = "Sending.Released"
+        actor: str
+
+        def apply(self, aggregate: Any) -> None:
+            """Remember it."""
+            aggregate.installation = aggregate.public_url = None
+
     class Stopped(Event):
         """Nothing goes out any more, whatever is switched on."""
 
@@ -228,6 +238,10 @@ class Sending(Decision):
             actor=actor,
             timestamp=now,
         )
+
+    def release(self, *, actor: str, now: datetime) -> None:
+        """Let sending belong to nobody, until somebody claims it."""
+        self.trigger_event(self.Released, actor=actor, timestamp=now)
 
     def stop(self, reason: str, *, actor: str, now: datetime) -> None:
         """Let nothing go out any more."""

@@ -8,6 +8,7 @@ import click
 import psycopg
 
 from ledger.cli import (
+    backup,
     books,
     campaigns,
     categorize,
@@ -66,6 +67,7 @@ for command in (
     *forget.COMMANDS,
     *privacy.COMMANDS,
     *exports.COMMANDS,
+    *backup.COMMANDS,
 ):
     cli.add_command(command)
 

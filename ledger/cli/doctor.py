@@ -12,6 +12,7 @@ from ledger.cli.context import Context, json_option, say_json
 from ledger.clock import utc
 from ledger.log.log import prepare
 from ledger.policies.desk import log_desk
+from ledger.regular_checks import late
 from ledger.settings import DEFAULT_LEDGER
 from ledger.weaknesses import weaknesses
 
@@ -26,6 +27,7 @@ def doctor(context: Context, as_json: bool) -> None:
         state = health.status(ledger, connection)
         found = health.warnings(context.settings, ledger, connection)
         found += weaknesses(context.settings, ledger, connection)
+        found += late(context.settings, ledger, connection)
         desk, _ = log_desk(
             connection, ledger.keys, site_of(context.settings, ledger), ledger.clock.now()
         )

@@ -7,6 +7,7 @@ import click
 from ledger.bootstrap import site_of
 from ledger.cli.context import ID, Context, json_option, say_json, this_user
 from ledger.orders import decide
+from ledger.recovery.drill import keep_register
 from ledger.subjects.erasure import pending, purge
 from ledger.subjects.requests import delete_at_stripe
 
@@ -46,6 +47,7 @@ def forget(
                 named, actor = customer, this_user()
                 decide(ledger, site, lambda desk: delete_at_stripe(desk, named, actor=actor))
             position = ledger.erase_customer(customer, reason=reason, actor=this_user())
+            keep_register(context.settings, ledger)
         found = None if later else purge(ledger)
         with ledger.pool.connection() as connection:
             waiting = pending(connection)

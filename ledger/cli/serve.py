@@ -265,7 +265,7 @@ def _work_on_new_ledgers(
         except (LedgerError, psycopg.Error) as error:
             logger.error("ledger %s cannot be opened, the others go on: %s", name, error)
             continue
-        add_jobs(jobs, Workplace(ledger, Agenda(ledger, tools), stop))
+        add_jobs(jobs, Workplace(ledger, Agenda(ledger, tools), stop, opened.settings))
         policies = PolicyRunner(ledger, POLICIES, tools.site)
         runners[name] = [
             threading.Thread(target=_project, args=[opened, ledger, stop]),

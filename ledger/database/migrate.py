@@ -39,11 +39,11 @@ def migrate(
     `finish` does what is left to do in a ledger's schema, and returns what that was. Several
     processes may call this at once: one works, the others wait and find nothing to do.
     """
-    applied: list[str] = []
+    done: list[str] = []
     with database.connect_as_owner() as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         _make_roles(connection, database)
-        applied += _apply(connection, database.owner, INSTALLATION_SCHEMA, "installation")
+        done += _apply(connection, database.owner, INSTALLATION_SCHEMA, "installation")
         connection.execute(
             sql.SQL(
                 "INSERT INTO {}.ledgers (name, schema_name) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -56,9 +56,18 @@ def migrate(
             )
         ).fetchall()
         for (schema,) in schemas:
-            applied += _apply(connection, database.owner, schema, "ledger")
-            applied += finish(connection, schema)
-    return applied
+            done += _apply(connection, database.owner, schema, "ledger")
+            done += finish(connection, schema)
+    return done
+
+
+def applied(connection: psycopg.Connection[tuple[Any, ...]], schema: str) -> list[str]:
+    """Return the migrations that a schema has."""
+    table = sql.Identifier(schema, "_yoyo_migration")
+    rows = connection.execute(
+        sql.SQL("SELECT migration_id FROM {} ORDER BY 1").format(table)
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def pending(

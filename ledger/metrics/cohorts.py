@@ -64,7 +64,7 @@ def cohorts(connection: Connection, asked: Question) -> list[Cohort]:
     )
     told, bounds = source.query(asked, "cohort")
     query = (
-        "SELECT value::date, currency, date_trunc('month', day::timestamp)::date,"  # noqa: S608
+        "SELECT value::date, currency, date_trunc('month', day::timestamp)::date,"  # noqa: S608 — constants of ours
         " sum(amount_minor), sum(customers),"
         f" coalesce(sum(movements) FILTER (WHERE kind = 'new'), 0) FROM ({told}) AS told"
         " WHERE value NOT IN ('', %(none)s) GROUP BY 1, 2, 3"

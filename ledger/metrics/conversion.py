@@ -126,7 +126,7 @@ def _daily(connection: Connection, asked: Question, by: str | None) -> Daily:
     whole = replace(asked, interval="day")
     told, bounds = mrr(whole, by).query(whole, by)
     query = (
-        f"SELECT currency, value, day, kind, sum(amount_minor) FROM ({told}) AS told"  # noqa: S608
+        f"SELECT currency, value, day, kind, sum(amount_minor) FROM ({told}) AS told"  # noqa: S608 — constants of ours
         " WHERE day >= %(first)s GROUP BY 1, 2, 3, 4 HAVING sum(amount_minor) <> 0"
     )
     found: dict[tuple[str, str], list[tuple[date, str, int]]] = defaultdict(list)

@@ -112,7 +112,7 @@ def _query(asked: Question, by: str | None) -> tuple[str, dict[str, Any]]:
     """Return the query for (currency, value, first day or null before, kind, sums)."""
     source, bounds = mrr(asked, by).query(asked, by)
     return (
-        f"SELECT currency, value, {BUCKET} AS first, kind, sum(amount_minor),"  # noqa: S608
+        f"SELECT currency, value, {BUCKET} AS first, kind, sum(amount_minor),"  # noqa: S608 — constants of ours
         f" sum(movements), sum(customers), sum(unknowns) FROM ({source}) AS told"
         " GROUP BY 1, 2, 3, 4",
         bounds,
@@ -155,14 +155,14 @@ class Source:
         where = f"series = %(series)s{asked.conditions}"
         value = f"coalesce(\"{by}\"::text, '')" if by else "''"
         told = (  # every word of it is ours
-            f"SELECT {_DAY} AS day, {value} AS value, {self.columns}"  # noqa: S608
+            f"SELECT {_DAY} AS day, {value} AS value, {self.columns}"  # noqa: S608 — constants of ours
             f" FROM {self.entries} WHERE {where} AND position <= %(position)s"
         )
         ends = "valid_at < %(end)s AND valid_at <= %(until)s"
         if self.sums is None:
             return f"{told} AND {ends}", bounds
         parts = [
-            f"SELECT valid_day AS day, {value} AS value, {self.columns}"  # noqa: S608
+            f"SELECT valid_day AS day, {value} AS value, {self.columns}"  # noqa: S608 — constants of ours
             f" FROM {self.sums} WHERE {where} AND valid_day < %(edge)s AND block < %(block)s"
         ]
         if edge < last:

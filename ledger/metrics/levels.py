@@ -22,7 +22,7 @@ def levels(
     source = Source("level_entries", _COLUMNS, "level_days" if known else None)
     told, bounds = source.query(asked, by)
     query = (
-        f"SELECT {BUCKET} AS first, measure, currency, value, sum(amount_minor)"  # noqa: S608
+        f"SELECT {BUCKET} AS first, measure, currency, value, sum(amount_minor)"  # noqa: S608 — constants of ours
         f" FROM ({told}) AS told WHERE measure = ANY (%(measures)s) GROUP BY 1, 2, 3, 4"
     )
     changes: dict[tuple[str, str], dict[str, dict[Any, int]]] = defaultdict(

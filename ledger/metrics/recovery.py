@@ -32,6 +32,7 @@ WITH asked (number, starts, ends) AS (
     SELECT * FROM unnest(%(numbers)s::int[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
 )
 """
+# B608 — constants of ours
 _ATTEMPTS = (
     _ASKED
     + """
@@ -42,6 +43,7 @@ WHERE c.attempted_at <= %(until)s AND (%(firsts)s OR c.billing_reason IS DISTINC
 GROUP BY 1, 2
 """
 )
+# B608 — constants of ours
 _FAILED = (
     _ASKED
     + """

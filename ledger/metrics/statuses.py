@@ -47,7 +47,7 @@ def statuses(connection: Connection, asked: Question) -> list[Standing]:
     )  # fmt: skip
     told, bounds = source.query(asked)
     query = (
-        f"SELECT {BUCKET} AS first, measure, sum(customers) FROM ({told}) AS told"  # noqa: S608
+        f"SELECT {BUCKET} AS first, measure, sum(customers) FROM ({told}) AS told"  # noqa: S608 — constants of ours
         " WHERE measure LIKE 'status:%%' GROUP BY 1, 2"
     )
     changes: dict[str, dict[Any, int]] = defaultdict(dict)

@@ -74,7 +74,7 @@ WITH RECURSIVE near (id, steps) AS (
 )
 SELECT DISTINCT id FROM near
 """
-_NEAREST = f"{_REACHED} SELECT object_id, customer_id FROM nearest"  # noqa: S608
+_NEAREST = f"{_REACHED} SELECT object_id, customer_id FROM nearest"  # noqa: S608 — constants of ours
 _END = 2**63 - 1  # after every position
 
 # The best of a customer's subscriptions says what they are; without any they are a lead. (Also
@@ -132,6 +132,7 @@ LEFT JOIN LATERAL (
 ) AS subscribed ON true
 """
 
+# B608 — constants of ours
 _CUSTOMERS = f"""
 INSERT INTO customers AS known (
     id, status, delinquent, currency, country, created, subscriptions, erased, deleted,

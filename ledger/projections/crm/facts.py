@@ -30,6 +30,8 @@ NOT_PROJECTED = frozenset(
         Account.InvoiceLinesObserved.TOPIC,
         Account.CardsAsked.TOPIC,
         Account.KeysPurged.TOPIC,
+        Account.BackupVerified.TOPIC,
+        Account.Audited.TOPIC,
         Account.RatesImported.TOPIC,
         Account.PeriodClosed.TOPIC,
         Account.DefinitionsAdded.TOPIC,

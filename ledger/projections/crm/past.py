@@ -140,7 +140,7 @@ def customers(connection: Connection, ids: Sequence[str], moment: Moment) -> dic
     known = [
         row[0]
         for row in connection.execute(
-            f"SELECT DISTINCT customer_id FROM ({_TIMELINE_THEN}) AS told",  # noqa: S608
+            f"SELECT DISTINCT customer_id FROM ({_TIMELINE_THEN}) AS told",  # noqa: S608 — constants of ours
             asked,
         ).fetchall()
     ]

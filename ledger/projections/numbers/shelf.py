@@ -66,7 +66,7 @@ SELECT {_COLUMNS} FROM facts AS f
 WHERE f.object_id = ANY (%(ids)s) AND f.kind = 'customer' AND f.mark IS NOT NULL
     AND f.position <= %(until)s
 ORDER BY f.position
-"""  # noqa: S608
+"""  # noqa: S608 — constants of ours
 DISCOUNTED = """
 SELECT DISTINCT object_id FROM facts
 WHERE object_id = ANY (%(ids)s) AND kind = 'customer' AND canonical ? 'discount'

@@ -1,0 +1,241 @@
+"""The copies: which tables are in them, how they are called, how long they are kept."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from psycopg import IsolationLevel, sql
+
+from ledger.application import Ledger
+from ledger.database.migrate import applied
+from ledger.decisions import Connection
+from ledger.errors import RequestInvalid
+from ledger.files import replacing
+from ledger.privacy.sealed_file import SealedReader, SealedWriter
+
+PURPOSE = "backups"
+DATA, KEYS, ERASED = ".data", ".keys", ".erased"
+# The log comes first. What people are in the middle of (sessions, rebuilds) is in no copy.
+DATA_TABLES = (
+    "events", "seals", "settings", "api_tokens", "users", "delivery_counts", "completeness",
+    "policy_bookmarks",
+)  # fmt: skip
+KEY_TABLE = "subject_keys"
+KEYS_DAYS = 7  # less than a month, within which an erasure must be done (GDPR Art. 12(3))
+DAILY_DAYS, WEEKLY_DAYS, MONTHLY_DAYS = 7, 35, 366
+_STAMP = "%Y%m%dT%H%M%SZ"
+_SECTION = struct.Struct(">cI")
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A backup: a file of data, one of keys, made of the same moment."""
+
+    data: Path
+    keys: Path
+    made_at: datetime
+    events: int
+
+
+def back_up(ledger: Ledger, folder: Path, keys_folder: Path, progress: Progress) -> Copy:
+    """Copy a ledger as it is at this moment; raise RequestInvalid where it cannot be written."""
+    if folder.resolve() == keys_folder.resolve():
+        raise RequestInvalid(f"{folder}: keys are kept apart from data, in another folder.")
+    for one in (folder, keys_folder):
+        make_folder(one)
+    made_at = ledger.clock.now().astimezone(UTC).replace(microsecond=0)
+    name = f"{ledger.name}-{made_at:{_STAMP}}"
+    data, keys = folder / f"{name}{DATA}", keys_folder / f"{name}{KEYS}"
+    with ledger.database.connect_as_owner() as owner:
+        owner.isolation_level = IsolationLevel.REPEATABLE_READ
+        with owner.transaction():
+            owner.execute(
+                sql.SQL("SET LOCAL search_path TO {}, pg_temp").format(
+                    sql.Identifier(ledger.schema)
+                )
+            )
+            row = owner.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+            events = int(row[0]) if row else 0
+            head = {
+                "ledger": ledger.name,
+                "made_at": made_at.isoformat(),
+                "position": events,
+                "migrations": applied(owner, ledger.schema),
+            }
+            _write(ledger, owner, keys, {**head, "kind": "keys"}, [KEY_TABLE], progress)
+            _write(ledger, owner, data, {**head, "kind": "data"}, DATA_TABLES, progress)
+    write_register(ledger, keys_folder)
+    return Copy(data, keys, made_at, events)
+
+
+def make_folder(folder: Path) -> None:
+    """Let there be a folder for its owner only; raise RequestInvalid."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise RequestInvalid(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def _write(
+    ledger: Ledger,
+    owner: Connection,
+    file: Path,
+    head: dict[str, Any],
+    tables: Sequence[str],
+    progress: Progress,
+) -> None:
+    with replacing(file, binary=True) as out:
+        sealed = SealedWriter(out, ledger.master.derive_all(PURPOSE)[0], head)
+        for table in tables:
+            columns = _columns(owner, ledger.schema, table)
+            _section(sealed, b"T", json.dumps({"table": table, "columns": columns}).encode())
+            row = owner.execute(
+                sql.SQL("SELECT pg_relation_size(c) FROM (SELECT %s::regclass::oid) AS t (c)"),
+                [table],
+            ).fetchone()
+            size, done = int(row[0]) if row else 0, 0
+            query = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT binary)").format(
+                sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+            )
+            with owner.cursor() as cursor, cursor.copy(query) as rows:
+                for chunk in rows:
+                    _section(sealed, b"D", chunk)
+                    done += len(chunk)
+                    progress(f"Copying {table}", min(done, size), size)
+        sealed.close()
+
+
+def _section(sealed: SealedWriter, kind: bytes, content: bytes | bytearray | memoryview) -> None:
+    sealed.write(_SECTION.pack(kind, len(content)))
+    sealed.write(content)
+
+
+def _columns(owner: Connection, schema: str, table: str) -> list[str]:
+    rows = owner.execute(
+        "SELECT column_name FROM information_schema.columns"
+        " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+        [schema, table],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def opened(source: IO[bytes], ledger: Ledger, file: Path, kind: str) -> SealedReader:
+    """Return a copy's reader; raise what is wrong with the file."""
+    reader = SealedReader(source, ledger.master.derive_all(PURPOSE), str(file))
+    if reader.head.get("kind") != kind:
+        raise RequestInvalid(f"{file} is a copy of {reader.head.get('kind')}, not of {kind}.")
+    return reader
+
+
+def tables_in(reader: SealedReader) -> Iterator[tuple[str, list[str], Iterator[bytes]]]:
+    """Yield (table, columns, its rows as COPY reads them) of a copy, each to be read to its end."""
+    sections = _sections(reader.chunks())
+    kind, content = next(sections, (b"", b""))
+    while kind == b"T":
+        head = json.loads(content)
+        following: list[tuple[bytes, bytes]] = []
+
+        def rows(following: list[tuple[bytes, bytes]] = following) -> Iterator[bytes]:
+            for one in sections:
+                if one[0] == b"T":
+                    following.append(one)
+                    return
+                yield one[1]
+
+        yield head["table"], head["columns"], rows()
+        kind, content = following[0] if following else (b"", b"")
+
+
+def _sections(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    waiting = b""
+    for chunk in chunks:
+        waiting += chunk
+        begin = 0
+        while len(waiting) >= begin + _SECTION.size:
+            kind, length = _SECTION.unpack_from(waiting, begin)
+            end = begin + _SECTION.size + length
+            if len(waiting) < end:
+                break
+            yield kind, waiting[begin + _SECTION.size : end]
+            begin = end
+        waiting = waiting[begin:]
+
+
+# --- who was erased -------------------------------------------------------------------------------
+
+
+def write_register(ledger: Ledger, keys_folder: Path) -> None:
+    """Write down beside the keys who is erased: a copy of a key must not bring them back."""
+    make_folder(keys_folder)
+    with ledger.pool.connection() as connection:
+        rows = connection.execute(
+            "SELECT subject FROM subject_keys WHERE wrapped_key IS NULL ORDER BY 1"
+        ).fetchall()
+    file = register_of(keys_folder, ledger.name)
+    subjects = {row[0] for row in rows} | read_register(file)
+    with replacing(file) as out:
+        out.writelines(f"{one}\n" for one in sorted(subjects))
+
+
+def register_of(keys_folder: Path, ledger: str) -> Path:
+    """Return where it is written down who is erased."""
+    return keys_folder / f"{ledger}{ERASED}"
+
+
+def read_register(file: Path) -> set[str]:
+    """Return who is written down as erased; nobody, if there is no such file."""
+    if not file.exists():
+        return set()
+    return set(file.read_text(encoding="utf-8").split())
+
+
+# --- how long they are kept -----------------------------------------------------------------------
+
+
+def copies_in(folder: Path, ledger: str, suffix: str) -> list[tuple[datetime, Path]]:
+    """Return a ledger's copies in a folder with when they were made, the newest first."""
+    found = []
+    for file in folder.glob(f"{ledger}-*{suffix}"):
+        stamp = file.name.removeprefix(f"{ledger}-").removesuffix(suffix)
+        try:
+            found.append((datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC), file))
+        except ValueError:
+            continue  # of another ledger, whose name begins alike
+    return sorted(found, reverse=True)
+
+
+def remove_old(ledger: str, folder: Path, keys_folder: Path, now: datetime) -> list[Path]:
+    """Remove what is not kept any longer: keys after days, data thinned out by weeks and months.
+
+    The newest of each stays whatever its age.
+    """
+    keys = copies_in(keys_folder, ledger, KEYS)
+    gone = [file for at, file in keys[1:] if now - at > timedelta(days=KEYS_DAYS)]
+    kept: set[str | None] = {None}
+    for at, file in copies_in(folder, ledger, DATA)[1:]:
+        span = _span(at, now)
+        if span in kept:
+            gone.append(file)
+        kept.add(span)
+    for file in gone:
+        file.unlink(missing_ok=True)
+    return gone
+
+
+def _span(at: datetime, now: datetime) -> str | None:
+    """Return of which day, week or month a copy is the one that is kept; None if of none."""
+    age = now - at
+    if age <= timedelta(days=DAILY_DAYS):
+        return f"day {at:%Y-%m-%d}"
+    if age <= timedelta(days=WEEKLY_DAYS):
+        return f"week {at:%G-%V}"
+    if age <= timedelta(days=MONTHLY_DAYS):
+        return f"month {at:%Y-%m}"
+    return None
