@@ -95,7 +95,7 @@ FENCES = {
     "cryptography": {"ledger.privacy"},
     "marshmallow": {"api"},
     "click": {"ledger.cli"},
-    "httpx": {"ledger.effects", "ledger.people", "scripts.audit"},
+    "httpx": {"ledger.effects", "ledger.people", "scripts"},
     "argon2": {"ledger.people"},
     "pyotp": {"ledger.people"},
     "joserfc": {"ledger.people"},

@@ -395,6 +395,7 @@ def test_a_stopped_database_is_answered_503_in_time_and_nothing_is_lost(tmp_path
         connection.close()
 
 
+@pytest.mark.long
 def test_an_upload_that_never_ends_does_not_keep_the_database_running(tmp_path: Path) -> None:
     with serving(tmp_path / "home") as server:
         postmaster = server.postmaster()

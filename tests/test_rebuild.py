@@ -471,7 +471,15 @@ def program(settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "stage", ["ordering the log", "settling", "indexing", "owners", "customers", "comparing"]
+    "stage",
+    [
+        "settling",
+        "comparing",
+        *(
+            pytest.param(stage, marks=pytest.mark.long)
+            for stage in ("ordering the log", "indexing", "owners", "customers")
+        ),
+    ],
 )
 def test_a_killed_rebuild_goes_on_where_it_was(
     ledger: Ledger, program: Program, stage: str

@@ -140,7 +140,16 @@ def wrong(told: Json, expected: Json) -> Json:
 
 @pytest.mark.parametrize(
     ("deliver", "bursts"),
-    [*((way, 0.5) for way in WAYS), (in_no_order_from_many_threads, 0)],
+    [
+        (in_no_order_from_many_threads, 0.5),
+        *(
+            pytest.param(way, share, marks=pytest.mark.long)
+            for way, share in (
+                *((way, 0.5) for way in WAYS if way is not in_no_order_from_many_threads),
+                (in_no_order_from_many_threads, 0),
+            )
+        ),
+    ],
 )
 def test_every_state_is_the_true_one_however_the_stream_arrives(
     ledger: Ledger,
