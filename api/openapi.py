@@ -31,6 +31,56 @@ _AFTER = {
     "schema": {"type": "integer", "minimum": 0},
 }
 
+# What a parameter of this name means, wherever it is taken.
+TOLD = {
+    "limit": "how many at most",
+    "starting_after": "those after this one: the `id` that came last",
+    "ending_before": "those before this one: the `id` that came first",
+    "as_of": "what was true then: a day, an instant, or unix seconds",
+    "known_at": "what had been recorded by then: an instant, or a position of the log",
+    "customer": "only of this customer",
+    "subscription": "only of this subscription",
+    "invoice": "only of this invoice",
+    "status": "only of this status",
+    "stream": "only of this stream: `sub_…`, `cus_…`, `account`, or one of ours",
+    "type": "a Stripe type (`invoice.paid`) or a class (`Subscription.PaymentFailed`)",
+    "stripe_event_id": "only this `evt_…`",
+    "actor": "only what this person or program did or was told",
+    "delinquent": "only those who owe, or do not",
+    "tag": "only those with this tag",
+    "owner": "only those of this owner",
+    "segment": "by a filter that is saved under this name",
+    "email": "a whole address; needs the scope `personal`",
+    "query": "an address, a mail domain, or one whole word of a name; needs `personal`",
+    "from": "the first period: 2026-11-28, 2026-11, 2026-Q4 or 2026",
+    "to": "the last period, included",
+    "interval": "how long each period is",
+    "definitions": "by which definition set, NAME or NAME/CALCULATION; else the adopted one",
+    "convert_to": "tell all currencies in this one, with imported rates",
+    "currency": "only this currency",
+    "product": "only this product",
+    "price": "only this price",
+    "plan": "another word for `price`",
+    "billing_interval": "only what is billed so often",
+    "country": "only customers of this country",
+    "cohort": "only customers first worth something in this month",
+    "by": "told apart by this",
+    "kind": "only of this kind",
+    "period": "only of this period",
+    "feedback": "only who gave this reason",
+    "window_days": "within how many days a payment counts as recovered",
+    "first_invoices": "whether first invoices count, too",
+    "campaign": "only of this campaign",
+    "open": "only those that are open, or not",
+    "state": "only in this state",
+    "assignee": "only for this person",
+    "due_before": "only those due before this day",
+    "report": "a name that `GET /v1/books` lists",
+    "block": "the number of a block",
+    "position": "a position of the log",
+    "name": "a name that the list has",
+}
+
 blueprint = Blueprint("openapi", __name__, template_folder="templates")
 
 ABOUT = """\
@@ -130,6 +180,9 @@ def _operation(one: Endpoint, converter: OpenAPIConverter) -> Json:
             **{str(status): _problem(status) for status in one.refusals},
         },
     }  # fmt: skip
+    for parameter in told["parameters"]:
+        if (what := TOLD.get(parameter["name"])) is not None:
+            parameter.setdefault("description", what)
     if not isinstance(one, Acting):
         told["parameters"].append(_AFTER)
     if isinstance(one, Reading) and one.expands:
@@ -144,6 +197,7 @@ def _operation(one: Endpoint, converter: OpenAPIConverter) -> Json:
     if one.method != "GET":
         schema: Json = converter.schema2jsonschema(one.body()) if one.body else {}  # type: ignore[no-untyped-call]
         told["requestBody"] = {
+            "description": (one.body.__doc__ or "").strip() if one.body else "as it was told",
             "required": one.body is None or bool(schema.get("required")),
             "content": {"application/json": {"schema": schema}},
         }

@@ -348,6 +348,15 @@ def test_each_night_a_copy_is_made_and_tried(
     assert not keep_backed_up(replace(own, backups="off"), lived)
 
 
+def test_keys_alone_are_copied_too(settings: Settings, lived: Ledger, tmp_path: Path) -> None:
+    said = Shell(settings, lived.name)("keys", "backup", "--to", str(tmp_path), "--json")
+
+    assert said.code == 0, said.err
+    assert Path(said.json["keys"]).read_bytes().startswith(b"LEDGERSEAL1")
+    assert read_register(register_of(tmp_path, lived.name)) == {"cus_gone"}
+    assert copies_in(tmp_path, lived.name, DATA) == []
+
+
 def test_by_hand_there_and_back(
     settings: Settings, lived: Ledger, empty: Ledger, tmp_path: Path
 ) -> None:

@@ -241,6 +241,14 @@ def test_the_description_names_everything(client: Client) -> None:
     names = [one["operationId"] for path in told["paths"].values() for one in path.values()]
     assert len(names) == len(set(names))
     assert all(one["summary"] for path in told["paths"].values() for one in path.values())
+    silent = {
+        parameter["name"]
+        for path in told["paths"].values()
+        for one in path.values()
+        for parameter in one["parameters"]
+        if not parameter.get("description") and parameter["in"] == "query"
+    }
+    assert silent == set()
 
 
 def test_the_page_of_the_api_tells_the_same_without_loading_anything(client: Client) -> None:

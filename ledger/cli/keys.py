@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 
 import click
 
@@ -24,6 +25,8 @@ from ledger.privacy.key_sources import (
 from ledger.privacy.master import load_master_key
 from ledger.privacy.rotation import Rotated, rotate
 from ledger.projections.generations import Generation, on_path
+from ledger.recovery.copies import back_up_keys
+from ledger.recovery.drill import folders_of
 from ledger.settings import Settings
 
 
@@ -94,6 +97,33 @@ def rotate_(context: Context, end_links: bool, as_json: bool) -> None:
     else:
         click.echo("Now take the former key away and restart everything.")
     click.echo("Make a backup now; older ones need the former key.")
+
+
+@keys.command()
+@click.option("--to", "to", type=click.Path(path_type=Path, file_okay=False), help="The folder.")
+@json_option
+@click.pass_obj
+def backup(context: Context, to: Path | None, as_json: bool) -> None:
+    """Copy the keys of people, sealed under the master key, apart from any data.
+
+    `ledger backup` does it too, each night. Keep such files for days only: of whoever is erased
+    nothing may be left when a month is over. It is not the master key, which is in no copy.
+    """
+    bar = Bar("bytes", quiet=as_json)
+    with context.ledger(writes=True) as ledger:
+        usual = folders_of(context.settings, embedded=ledger.database.is_embedded)
+        folder = to or (usual.keys if usual else None)
+        if folder is None:
+            raise RequestInvalid(
+                "Say where: --to FOLDER, or LEDGER_BACKUPS and LEDGER_KEY_BACKUPS."
+            )
+        file = back_up_keys(ledger, folder, bar)
+        bar.end()
+        note_command(ledger, this_user(), "keys backup", [])
+    if as_json:
+        say_json({"keys": str(file)})
+    else:
+        click.echo(f"The keys are in {file}.")
 
 
 def _require_alone(database: Database) -> None:

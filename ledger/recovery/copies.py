@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from ledger.decisions import Connection
 from ledger.errors import RequestInvalid
 from ledger.files import replacing
 from ledger.privacy.sealed_file import SealedReader, SealedWriter
+from ledger.projections.generations import Generation, on_path
 
 PURPOSE = "backups"
 DATA, KEYS, ERASED = ".data", ".keys", ".erased"
@@ -36,7 +37,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Copy:
-    """A backup: a file of data, one of keys, made of the same moment."""
+    """A backup: a file of data, one of keys, made of the same moment; or of keys alone."""
 
     data: Path
     keys: Path
@@ -48,19 +49,44 @@ def back_up(ledger: Ledger, folder: Path, keys_folder: Path, progress: Progress)
     """Copy a ledger as it is at this moment; raise RequestInvalid where it cannot be written."""
     if folder.resolve() == keys_folder.resolve():
         raise RequestInvalid(f"{folder}: keys are kept apart from data, in another folder.")
-    for one in (folder, keys_folder):
-        make_folder(one)
-    made_at = ledger.clock.now().astimezone(UTC).replace(microsecond=0)
-    name = f"{ledger.name}-{made_at:{_STAMP}}"
-    data, keys = folder / f"{name}{DATA}", keys_folder / f"{name}{KEYS}"
+    made_at = _now(ledger)
+    files = {_file(ledger, made_at, keys_folder, KEYS): ("keys", (KEY_TABLE,)),
+             _file(ledger, made_at, folder, DATA): ("data", DATA_TABLES)}  # fmt: skip
+    events = _copy(ledger, files, made_at, progress)
+    write_register(ledger, keys_folder)
+    keys, data = files
+    return Copy(data, keys, made_at, events)
+
+
+def back_up_keys(ledger: Ledger, keys_folder: Path, progress: Progress) -> Path:
+    """Copy the keys of people alone, and who is erased; raises like `back_up`."""
+    made_at = _now(ledger)
+    file = _file(ledger, made_at, keys_folder, KEYS)
+    _copy(ledger, {file: ("keys", (KEY_TABLE,))}, made_at, progress)
+    write_register(ledger, keys_folder)
+    return file
+
+
+def _now(ledger: Ledger) -> datetime:
+    return ledger.clock.now().astimezone(UTC).replace(microsecond=0)
+
+
+def _file(ledger: Ledger, made_at: datetime, folder: Path, suffix: str) -> Path:
+    make_folder(folder)
+    return folder / f"{ledger.name}-{made_at:{_STAMP}}{suffix}"
+
+
+def _copy(
+    ledger: Ledger,
+    files: Mapping[Path, tuple[str, Sequence[str]]],
+    made_at: datetime,
+    progress: Progress,
+) -> int:
+    """Write tables into files, all as of one moment; return how far the log was."""
     with ledger.database.connect_as_owner() as owner:
         owner.isolation_level = IsolationLevel.REPEATABLE_READ
         with owner.transaction():
-            owner.execute(
-                sql.SQL("SET LOCAL search_path TO {}, pg_temp").format(
-                    sql.Identifier(ledger.schema)
-                )
-            )
+            on_path(owner, Generation(ledger.schema, ledger.schema))
             row = owner.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
             events = int(row[0]) if row else 0
             head = {
@@ -69,10 +95,9 @@ def back_up(ledger: Ledger, folder: Path, keys_folder: Path, progress: Progress)
                 "position": events,
                 "migrations": applied(owner, ledger.schema),
             }
-            _write(ledger, owner, keys, {**head, "kind": "keys"}, [KEY_TABLE], progress)
-            _write(ledger, owner, data, {**head, "kind": "data"}, DATA_TABLES, progress)
-    write_register(ledger, keys_folder)
-    return Copy(data, keys, made_at, events)
+            for file, (kind, tables) in files.items():
+                _write(ledger, owner, file, {**head, "kind": kind}, tables, progress)
+    return events
 
 
 def make_folder(folder: Path) -> None:
