@@ -35,7 +35,7 @@ def read_plans(given: Mapping[str, Any]) -> Plans:
     """Return the plans that this data describes; raise RequestInvalid saying what is wrong."""
     try:
         found = msgspec.convert(given, Plans)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half a surrogate pair
         raise RequestInvalid(f"These are no plans: {error}.") from error
     if found.name != NONE.name or found.kind != NONE.kind or found.version < 1:
         raise RequestInvalid("Plans have the name and kind `plans`, and a version of 1 or more.")

@@ -77,7 +77,7 @@ JOBS: tuple[Job, ...] = (
     Job("purge the keys of those who were erased", 6 * 3_600, lambda at: keep_purged(at.ledger)),
     Job("erase who has been gone for long", 24 * 3_600, lambda at: keep_schedule(at.ledger)),
     Job("write down who is erased", 60, lambda at: keep_register(at.settings, at.ledger)),
-    Job("back the ledger up", 3_600, lambda at: keep_backed_up(at.settings, at.ledger)),
+    Job("back the ledger up", 600, lambda at: keep_backed_up(at.settings, at.ledger)),
     Job("warn of what is late", 24 * 3_600, lambda at: remind(at.settings, at.ledger)),
     Job("forget old answers", 3_600, lambda at: forget_answers(at.ledger)),
 )

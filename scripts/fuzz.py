@@ -34,6 +34,7 @@ from tests.facts import SECRET
 from tests.fuzzing import TARGETS, Place, Target
 
 EXAMPLES_A_ROUND = 200
+NOTE_MAX = 4_000
 QUIET = list(HealthCheck)
 
 
@@ -85,6 +86,13 @@ def one_round(target: Target, at: Place, counted: Counted, chance: int) -> None:
     feed()
 
 
+def _told(error: BaseException) -> str:
+    """Return what broke, where, and the smallest input that breaks it."""
+    where = "".join(traceback.format_tb(error.__traceback__)[-4:])
+    notes = "\n".join(getattr(error, "__notes__", []))[:NOTE_MAX]
+    return f"{where}{type(error).__name__}: {str(error)[:NOTE_MAX]}\n{notes}"
+
+
 def main() -> int:
     """Run, print what was counted; return 1 if anything broke."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -109,7 +117,7 @@ def main() -> int:
             except BaseException as error:  # noqa: BLE001 — whatever it is, it is told
                 if isinstance(error, KeyboardInterrupt):
                     break
-                counted.broke = "".join(traceback.format_exception(error)[-6:])
+                counted.broke = _told(error)
             counted.seconds += time.monotonic() - begun
             bar(target.name, min(time.monotonic() - began, whole), whole)
     bar.end()

@@ -75,7 +75,7 @@ def read(given: Any, kind: type[C]) -> C:
     """Return the campaign that this data describes; raise RequestInvalid saying what is wrong."""
     try:
         found = msgspec.convert(given, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half a surrogate pair
         raise RequestInvalid(f"This is no campaign: {error}.") from error
     if not NAME(found.name):
         raise RequestInvalid(

@@ -204,9 +204,11 @@ def write_register(ledger: Ledger, keys_folder: Path) -> None:
             "SELECT subject FROM subject_keys WHERE wrapped_key IS NULL ORDER BY 1"
         ).fetchall()
     file = register_of(keys_folder, ledger.name)
-    subjects = {row[0] for row in rows} | read_register(file)
-    with replacing(file) as out:
-        out.writelines(f"{one}\n" for one in sorted(subjects))
+    known = read_register(file)
+    subjects = {row[0] for row in rows} | known
+    if subjects != known or not file.exists():
+        with replacing(file) as out:
+            out.writelines(f"{one}\n" for one in sorted(subjects))
 
 
 def register_of(keys_folder: Path, ledger: str) -> Path:
