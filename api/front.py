@@ -129,6 +129,8 @@ def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
     if scope.authority:
         environ["HTTP_HOST"] = scope.authority
     for name, value in scope.headers.items():
+        if "_" in name:
+            continue  # in WSGI it would be the same as the header with `-`, which a proxy sets
         key = name.upper().replace("-", "_")
         if key == "CONTENT_TYPE":
             environ[key] = value

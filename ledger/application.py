@@ -208,6 +208,9 @@ class Ledger:
             )
             with own.transaction():  # keys and event together, or neither
                 own.execute("SELECT erase_subjects(%s)", [subjects])
+                own.execute(
+                    "UPDATE idempotency_keys SET body = NULL WHERE subjects && %s", [[customer_id]]
+                )
                 (position,) = Log(own).append([erased])
         self.keys.forget(subjects)
         self.announce()

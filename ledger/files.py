@@ -32,11 +32,24 @@ def replacing(file: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     try:
         with os.fdopen(draft, mode, encoding=encoding) as out:
             yield out
+            out.flush()
+            os.fsync(draft)
         Path(name).replace(file)
+        _keep_name(file.parent)
     except OSError as error:
         raise RequestInvalid(f"{file} cannot be written: {error.strerror}.") from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _keep_name(folder: Path) -> None:
+    """Let what a folder lists outlive a loss of power."""
+    with suppress(OSError):  # some file systems have no such thing
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def kept_once(file: Path, make: Callable[[], str]) -> str:

@@ -15,7 +15,7 @@ from ledger.completeness import keep_complete
 from ledger.errors import LedgerError
 from ledger.log.seals import seal
 from ledger.observation import keep_balance, keep_cards, keep_observed
-from ledger.recovery.drill import keep_backed_up, keep_register
+from ledger.recovery.drill import keep_backed_up, keep_keys
 from ledger.regular_checks import remind
 from ledger.settings import Settings
 from ledger.subjects.erasure import keep_purged
@@ -74,11 +74,16 @@ JOBS: tuple[Job, ...] = (
     Job("fetch what Stripe kept of payments", 600, lambda at: keep_balance(at.ledger)),
     Job("ask which cards expire soon", 3_600, lambda at: keep_cards(at.ledger)),
     Job("read the mailbox of bounces", 300, lambda at: read_mailbox(at.ledger, at.agenda.site)),
-    Job("purge the keys of those who were erased", 6 * 3_600, lambda at: keep_purged(at.ledger)),
-    Job("erase who has been gone for long", 24 * 3_600, lambda at: keep_schedule(at.ledger)),
-    Job("write down who is erased", 60, lambda at: keep_register(at.settings, at.ledger)),
+    Job("purge the keys of those who were erased", 600, lambda at: keep_purged(at.ledger)),
+    Job("erase who has been gone for long", 3_600, lambda at: keep_schedule(at.ledger)),
+    Job("write down who is erased", 60, lambda at: keep_keys(at.ledger)),
     Job("back the ledger up", 600, lambda at: keep_backed_up(at.settings, at.ledger)),
-    Job("warn of what is late", 24 * 3_600, lambda at: remind(at.settings, at.ledger)),
+    Job(
+        "warn of what is late",
+        24 * 3_600,
+        lambda at: remind(at.settings, at.ledger),
+        at_start=True,
+    ),
     Job("forget old answers", 3_600, lambda at: forget_answers(at.ledger)),
 )
 

@@ -31,6 +31,7 @@ from ledger.privacy.sealed_file import (
     SealedReader,
     SealedWriter,
 )
+from ledger.recovery import drill
 from ledger.recovery.copies import (
     DATA,
     KEYS,
@@ -284,6 +285,59 @@ def test_what_cannot_be_used_changes_nothing(
         restore(empty, copy.keys, copy.keys, [])
 
     assert told(empty, 1_000) == []
+
+
+def test_whoever_is_erased_is_written_down_wherever_keys_were_copied_to(
+    settings: Settings, lived: Ledger, empty: Ledger, tmp_path: Path
+) -> None:
+    to = ("--to", str(tmp_path / "a"), "--keys-to", str(tmp_path / "b"))
+    shell = Shell(settings, lived.name)
+    made = shell("backup", *to, "--no-verify", "--json")
+    assert shell("forget", "cus_andi", "--yes", "--json").json["state"] == "erased"
+    back = Shell(settings, empty.name)
+    keys = ("--keys", made.json["keys"])
+    done = back("restore", made.json["data"], *keys, "--offline", "--json")
+
+    assert done.code == 0, done.err
+    assert "Andi" not in words(empty)
+    assert "andi@" not in back("export", "customer", "cus_andi").out
+
+
+def test_without_the_list_of_the_erased_nobody_comes_back(
+    settings: Settings, lived: Ledger, empty: Ledger, folders: Folders
+) -> None:
+    copy = copied(settings, lived, folders)
+    register_of(folders.keys, lived.name).unlink()
+    said = Shell(settings, empty.name)("restore", str(copy.data), "--keys", str(copy.keys))
+
+    assert (said.code, "list of the erased" in said.err) == (1, True)
+    assert told(empty, 1_000) == []
+
+
+def test_a_folder_of_keys_that_is_away_is_named(
+    settings: Settings, lived: Ledger, folders: Folders
+) -> None:
+    copied(settings, lived, folders)
+    folders.keys.rename(folders.keys.with_name("unplugged"))
+    said = Shell(settings, lived.name)("forget", "cus_andi", "--yes", "--later")
+
+    assert (said.code, str(folders.keys) in said.err) == (0, True)
+
+
+def test_a_copy_that_fails_its_trial_does_not_keep_old_keys(
+    settings: Settings, lived: Ledger, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = folders.keys / f"{lived.name}-20200101T000000Z{KEYS}"
+    folders.keys.mkdir(parents=True)
+    old.touch()
+
+    def fails(*_: object) -> int:
+        raise RequestInvalid("no room for a scratch server")
+
+    monkeypatch.setattr(drill, "drill", fails)
+    with pytest.raises(RequestInvalid, match="scratch"):
+        back_up(settings, lived, folders)
+    assert not old.exists()
 
 
 def test_keys_are_kept_apart(settings: Settings, lived: Ledger, tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ SAMPLES = {
     "report": "trial_balance", "campaign": "standard",
     "token_id": "tok_nobody", "note_id": "note_1", "task_id": "task_1", "block": "1",
 }  # fmt: skip
+Callers = list[tuple[dict[str, str], bool]]
 PERSONAL = ("Andi", "Wijaya", "andi@example.test", "+62 811", "Somba")
 
 
@@ -267,18 +268,20 @@ def web(installation: Installation) -> Any:
 
 
 @pytest.fixture
-def callers(ledger: Ledger) -> list[dict[str, str]]:
-    """The headers of each kind of caller, at last of none."""
+def callers(ledger: Ledger) -> Callers:
+    """The headers of each kind of caller and whether they may see people, at last of nobody."""
     with ledger.pool.connection() as connection:
-        secrets = [
-            tokens.create(connection, ledger.name, scope, [scope])[1]
+        secrets = {
+            scope: tokens.create(connection, ledger.name, scope, [scope])[1]
             for scope in ("read", "write", "personal", "admin")
-        ]
+        }
     return [
-        *({"Authorization": f"Bearer {one}"} for one in secrets),
-        *({"Cookie": f"ledger_session={cookie}", "X-Form-Token": form}
-          for cookie, form in cookies(ledger).values()),
-        {},
+        *(({"Authorization": f"Bearer {one}"}, scope == "personal")
+          for scope, one in secrets.items()),
+        *(({"Cookie": f"ledger_session={cookie}", "X-Form-Token": form},
+           "personal" in ROLES[role])  # type: ignore[index]
+          for role, (cookie, form) in cookies(ledger).items()),
+        ({}, False),
     ]  # fmt: skip
 
 
@@ -299,23 +302,25 @@ PROMISES = [
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
-def explore(web: Any, callers: list[dict[str, str]], one: Endpoint, examples: int) -> None:
+def explore(web: Any, callers: Callers, one: Endpoint, examples: int) -> None:
     """Ask an endpoint all kinds of things as everybody, and hold the answers against it."""
     path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", f"/v1{one.path}")
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=SLOW, database=None)
     @given(case=web[path][one.method].as_strategy())
     def ask_everybody(case: Any) -> None:
-        for headers in callers:
+        for headers, sees_people in callers:
             response = case.call(headers=headers)
             case.validate_response(response, checks=PROMISES)
+            if not sees_people:
+                assert [word for word in PERSONAL if word in response.text] == []
             if not headers:
                 assert response.status_code in (401, 404), response.status_code
 
     ask_everybody()
 
 
-def test_what_is_answered_is_what_is_described(web: Any, callers: list[dict[str, str]]) -> None:
+def test_what_is_answered_is_what_is_described(web: Any, callers: Callers) -> None:
     for one in ENDPOINTS:
         explore(web, callers, one, 2)
 
@@ -323,7 +328,7 @@ def test_what_is_answered_is_what_is_described(web: Any, callers: list[dict[str,
 @pytest.mark.long
 @pytest.mark.parametrize("one", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
 def test_what_is_answered_is_what_is_described_to_many_questions(
-    web: Any, callers: list[dict[str, str]], one: Endpoint
+    web: Any, callers: Callers, one: Endpoint
 ) -> None:
     explore(web, callers, one, 60)
 

@@ -27,9 +27,10 @@ from ledger.bootstrap import Installation
 from ledger.clock import FixedClock
 from ledger.errors import NotFound, RequestInvalid
 from ledger.orders import set_brand
-from ledger.people import passwords
+from ledger.people import passwords, tokens
 from ledger.people.entrance import Entrance, FactorRefused, LogInRefused
 from ledger.people.permissions import GUARDED_ROLES, PERMISSIONS, ROLES, SCOPES
+from ledger.people.programs import Programs
 from ledger.people.sessions import ABSOLUTE, IDLE
 from ledger.people.users import People
 from tests.conftest import new_ledger
@@ -167,6 +168,33 @@ def test_the_last_admin_stays(ledger: Ledger) -> None:
         People(ledger).change_role(admin, "viewer", actor="t")
     let_in(ledger, "admin", email="dua@example.test")
     assert People(ledger).disable(admin, actor="t").disabled_at == START
+
+
+def test_an_admin_whose_stay_has_ended_is_not_the_one_that_stays(ledger: Ledger) -> None:
+    admin = let_in(ledger, "admin")
+    let_in(ledger, "admin", email="dua@example.test", expires_at=START + timedelta(hours=1))
+    ledger.clock = FixedClock(START + timedelta(hours=2))
+
+    with pytest.raises(RequestInvalid, match="last admin"):
+        People(ledger).disable(admin, actor="t")
+
+
+def test_a_token_in_anothers_place_lives_as_long(ledger: Ledger) -> None:
+    programs, now = Programs(ledger), datetime.now(UTC)
+    ledger.clock = FixedClock(now)
+    short, _ = programs.create("short", ["read"], now + timedelta(days=30), actor="t")
+    again, _ = programs.rotate(short.id, actor="t")
+
+    with ledger.pool.connection() as connection:
+        ends = {one["id"]: one["expires_at"] for one in tokens.listed(connection)}
+    assert ends[short.id] <= now + timedelta(days=1)
+    assert abs(ends[again.id] - now - timedelta(days=30)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("name", ["usr_0123", "tok_1", "eka@example.test"])
+def test_a_token_is_not_called_as_a_person(ledger: Ledger, name: str) -> None:
+    with pytest.raises(RequestInvalid, match="not as somebody"):
+        Programs(ledger).create(name, ["read"], None, actor="t")
 
 
 def test_an_auditors_stay_ends(ledger: Ledger, client: Client) -> None:

@@ -26,6 +26,7 @@ from tests.conftest import new_ledger
 from tests.facts import Json, customer, event, project, record, subscription
 from tests.reactions import Mailbox, Reactor, andi, failed, mail_server, seconds
 from tests.test_cli import Shell
+from tests.test_work import api_of
 
 Api = Callable[..., TestResponse]
 OF = "customers/cus_andi"
@@ -115,6 +116,14 @@ def test_whoever_exports_somebody_is_noted(api: Api, shell: Shell, reactor: Reac
 
     noted = [one["what"] for one in (api("GET", "access_log?customer=cus_andi").json or {})["data"]]
     assert noted[:2] == ["GET /v1/customers/<customer_id>/data", "export customer"]
+
+
+def test_the_scope_admin_alone_is_told_nothing_of_anybody(
+    client: Client, ledger: Ledger, reactor: Reactor
+) -> None:
+    answer = api_of(client, ledger, "admin")("GET", f"{OF}/data")
+
+    assert (answer.status_code, "Andi" in answer.text) == (403, False)
 
 
 def test_there_is_no_data_of_nobody(shell: Shell, api: Api) -> None:
@@ -223,6 +232,32 @@ def test_an_erasure_is_requested_until_the_keys_last_copies_are_purged(
     assert data["contact"] == {"name": None, "email": None, "phone": None}
     for word in ("Andi", "andi@", "Suka kopi"):
         assert word not in json.dumps(data)
+
+
+def test_what_was_answered_before_is_not_told_again_of_whoever_is_erased(
+    api: Api, reactor: Reactor, ledger: Ledger
+) -> None:
+    first = api("POST", f"{OF}/notes", {"text": "Rumahnya biru"}, Idempotency_Key="k1")
+    same = api("POST", f"{OF}/notes", {"text": "Rumahnya biru"}, Idempotency_Key="k1")
+    ledger.erase_customer("cus_andi", reason="customer_request")
+    later = api("POST", f"{OF}/notes", {"text": "Rumahnya biru"}, Idempotency_Key="k1")
+
+    assert (first.json, same.headers["Idempotent-Replayed"]) == (same.json, "true")
+    assert (later.status_code, (later.json or {})["code"]) == (409, "answer_erased")
+    assert "biru" not in later.text
+    assert reactor.rows("SELECT body FROM idempotency_keys") == [{"body": None}]
+
+
+def test_whoever_is_told_notes_by_what_they_change_is_noted_too(api: Api, reactor: Reactor) -> None:
+    api("POST", f"{OF}/tags", {"tag": "vip"})
+    api("POST", f"{OF}/notes", {"text": "x"}, Idempotency_Key="k1")
+    api("POST", f"{OF}/notes", {"text": "x"}, Idempotency_Key="k1")
+
+    log = (api("GET", "access_log?customer=cus_andi&limit=20").json or {})["data"]
+    told = [one["what"] for one in log if one["type"] == "Access.AccessLogged"]
+    assert told == [
+        f"POST /v1/customers/<customer_id>/{what}" for what in ("notes", "notes", "tags")
+    ]
 
 
 def test_who_is_forgotten_here_is_deleted_at_stripe_where_that_is_wanted(
@@ -402,6 +437,18 @@ def test_a_breach_names_those_whose_data_were_told_and_by_when_letters_are_due(
         if name.startswith("authority"):
             assert "2026-03-07 10:00 UTC" in text
     assert "Andi" not in "".join(one.read_text() for one in (tmp_path / "b").iterdir())
+
+
+def test_whoever_took_everything_touched_everybody(
+    reactor: Reactor, shell: Shell, tmp_path: Path
+) -> None:
+    reactor.told(event("customer.created", customer("cus_budi", name="Budi"), at=reactor.at()))
+    shell("export", "all", str(tmp_path / "all"))
+    said = shell("privacy", "breach", "--from", "2020-01-01", "--to", "2100-01-01",
+                 "--output", str(tmp_path / "b"), "--json")  # fmt: skip
+
+    assert (tmp_path / "b" / "customers.csv").read_text().split()[1:] == ["cus_andi", "cus_budi"]
+    assert said.json["by_request"] == {"export all": 1}
 
 
 def test_of_a_time_in_which_nothing_was_told_nobody_is_named(

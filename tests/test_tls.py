@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from werkzeug.test import Client
 
+from api.front import _environ
 from api.site import create_site
 from ledger.application import Ledger
 from ledger.bootstrap import Installation
@@ -27,6 +29,7 @@ from ledger.people.users import People
 from ledger.privacy.key_sources import key_file
 from ledger.settings import Settings
 from ledger.weaknesses import weaknesses
+from tests.client import RequestHeaders, scope_of
 from tests.test_cli import Shell
 from tests.test_kills import Server
 
@@ -149,6 +152,12 @@ def test_a_trusted_proxy_tells_who_asks_and_how(installation: Installation) -> N
 
     assert "Strict-Transport-Security" not in alone.headers
     assert "Strict-Transport-Security" in trusted.headers
+
+
+def test_what_a_caller_writes_with_underscores_is_nobodys_word(installation: Installation) -> None:
+    scope: Any = scope_of({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": ""})
+    scope.headers = RequestHeaders([("x-forwarded-for", "9.9.9.9"), ("x_forwarded_for", "6.6.6.6")])
+    assert _environ(scope, b"")["HTTP_X_FORWARDED_FOR"] == "9.9.9.9"
 
 
 # --- what is weaker than it need be ---------------------------------------------------------------

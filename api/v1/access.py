@@ -75,9 +75,14 @@ def reading(permission: Permission = "read") -> Iterator[Caller]:
         prepare(connection)
         caller = _admitted(ledger, connection, find, permission)
         yield caller
-        if caller.told:
-            what = f"{request.method} {request.url_rule}"
-            note_read(ledger, connection, caller.actor, g.request_id, what, caller.told)
+        note_told(caller)
+
+
+def note_told(caller: Caller) -> None:
+    """Write down of whom this request told something personal, before the answer goes out."""
+    if caller.told:
+        what = f"{request.method} {request.url_rule}"
+        note_read(caller.ledger, caller.connection, caller.actor, g.request_id, what, caller.told)
 
 
 def _admitted(

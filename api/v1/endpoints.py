@@ -18,7 +18,7 @@ from marshmallow import RAISE, Schema, ValidationError
 from api.context import current_installation
 from api.errors import ApiError
 from api.v1 import objects
-from api.v1.access import Caller, reading
+from api.v1.access import Caller, note_told, reading
 from api.v1.lists import EXPAND, Query, query
 from api.v1.moments import moment_asked
 from ledger.bootstrap import site_of
@@ -36,8 +36,12 @@ _CLAIM = """
 INSERT INTO idempotency_keys (token_id, key, fingerprint, created_at)
 VALUES (%s, %s, %s, clock_timestamp()) ON CONFLICT DO NOTHING
 """
-_KNOWN = "SELECT fingerprint, status, body FROM idempotency_keys WHERE token_id = %s AND key = %s"
-_KEEP = "UPDATE idempotency_keys SET status = %s, body = %s WHERE token_id = %s AND key = %s"
+_KNOWN = """
+SELECT fingerprint, status, body, subjects FROM idempotency_keys WHERE token_id = %s AND key = %s
+"""
+_KEEP = """
+UPDATE idempotency_keys SET status = %s, body = %s, subjects = %s WHERE token_id = %s AND key = %s
+"""
 
 
 class Body(Schema):
@@ -134,9 +138,11 @@ class Acting(Endpoint):
 
         def remember(connection: Connection, carry_out: Callable[[], Any]) -> tuple[int, Any]:
             nonlocal acting, is_replayed
-            acting = replace(caller, connection=connection)
+            acting = replace(caller, connection=connection, told=set())
             if key is None:
-                return self.status, carry_out()
+                answer = carry_out()
+                note_told(acting)
+                return self.status, answer
             named = [caller.actor.id, hashlib.sha256(key.encode()).hexdigest()]
             fingerprint = _fingerprint()
             if connection.execute(_CLAIM, [*named, fingerprint]).rowcount == 0:
@@ -147,11 +153,20 @@ class Acting(Endpoint):
                         "idempotency_key_reused",
                         f"This {KEY_HEADER} was used for another request: take a new one.",
                     )
+                if row[2] is None:
+                    raise ApiError(
+                        409,
+                        "answer_erased",
+                        "This was done. What was answered told of somebody who is erased since.",
+                    )
                 is_replayed = True
+                acting.tell(row[3])
+                note_told(acting)
                 return row[1], json.loads(caller.ledger.master.open_setting(ANSWERS, bytes(row[2])))
             answer = carry_out()
             kept = caller.ledger.master.seal_setting(ANSWERS, json.dumps(answer))
-            connection.execute(_KEEP, [self.status, kept, *named])
+            connection.execute(_KEEP, [self.status, kept, sorted(acting.told), *named])
+            note_told(acting)
             return self.status, answer
 
         status, answer = decide(

@@ -56,7 +56,8 @@ class PreferencesBody(Body):
 
 
 def show_data(caller: Caller, _: Json, customer_id: str) -> Json:
-    """Return all that is known of a customer, for themselves."""
+    """Return all that is known of a customer, for themselves; needs `personal`, too."""
+    caller.require("personal")
     caller.tell([customer_id])
     return subject_data(caller.ledger, caller.connection, customer_id)
 

@@ -112,6 +112,11 @@ def restore(
                 "There is no file of keys: name it with --keys, or say --without-keys; then"
                 " nothing personal can be read until Stripe tells it again."
             )
+        if keys is not None and not without_keys and not any(one.exists() for one in registers):
+            raise RequestInvalid(
+                "There is no list of the erased beside the keys (NAME.erased): --keys-from says"
+                " where it lies. Without it whoever was erased since would come back."
+            )
         found = restore_copy(ledger, data, None if without_keys else keys, registers, bar)
         ledger.close()
         opened.forget(context.name)
@@ -185,6 +190,10 @@ def _tell(told: dict[str, Any]) -> None:
         click.secho("The seals are those that were: nothing was changed.", fg="green")
     else:
         click.secho("! The seals do not fit: `ledger verify` says where.", fg="red")
+    click.echo(
+        "People and tokens are as they were when the copy was made: `ledger user list` and `ledger"
+        " token list` show whom to shut out again."
+    )
     click.echo("Nothing is sent until `ledger effects claim` says that this installation may.")
 
 

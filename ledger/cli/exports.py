@@ -165,7 +165,9 @@ def customer_(context: Context, customer: str, form: str, output: Path | None) -
 def all_(context: Context, folder: Path, as_json: bool) -> None:
     """Write everything there is into a new FOLDER, in open formats, personal data in plain."""
     with context.ledger(writes=True) as ledger:
-        note_command(ledger, this_user(), "export all", [])
+        with ledger.pool.connection() as connection:
+            rows = connection.execute("SELECT id FROM customers").fetchall()
+        note_command(ledger, this_user(), "export all", [row[0] for row in rows])
         bar = Bar("events", quiet=as_json)
         counts = export_all(ledger, folder, lambda done, last: bar("Writing", done, last))
         bar.end()

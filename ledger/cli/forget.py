@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from ledger.bootstrap import site_of
 from ledger.cli.context import ID, Context, json_option, say_json, this_user
 from ledger.orders import decide
-from ledger.recovery.drill import keep_register
+from ledger.projections import PROJECTIONS, Runner
+from ledger.recovery.copies import write_registers
 from ledger.subjects.erasure import pending, purge
 from ledger.subjects.requests import delete_at_stripe
 
@@ -40,17 +43,26 @@ def forget(
     if customer is not None and not (yes or as_json):
         click.confirm(f"Forget {customer} for good?", abort=True)
     with context.ledger(writes=True) as ledger:
-        position = None
+        position, missed = None, list[Path]()
         if customer is not None:
             if at_stripe:
                 site = site_of(context.settings, ledger)
                 named, actor = customer, this_user()
                 decide(ledger, site, lambda desk: delete_at_stripe(desk, named, actor=actor))
             position = ledger.erase_customer(customer, reason=reason, actor=this_user())
-            keep_register(context.settings, ledger)
+            missed = write_registers(ledger)
+        if not later:
+            Runner(ledger, PROJECTIONS).catch_up()  # they trace what is theirs, too
         found = None if later else purge(ledger)
         with ledger.pool.connection() as connection:
             waiting = pending(connection)
+    for folder in missed:
+        click.secho(
+            f"! Keys were copied to {folder}, which is not there now: remove them, or write"
+            f" {customer or 'whoever was erased'} into the list of the erased beside them.",
+            fg="yellow",
+            err=True,
+        )
     state = "erased" if found is not None and found.is_complete else "requested"
     lacking = list(found.lacking) if found is not None else []
     if as_json:

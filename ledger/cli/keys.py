@@ -95,7 +95,8 @@ def rotate_(context: Context, end_links: bool, as_json: bool) -> None:
     if made:
         click.echo(f"Copy {key_file(settings)} to a safe place, then `ledger keys confirm`.")
     else:
-        click.echo("Now take the former key away and restart everything.")
+        click.echo("Was everything restarted with both keys before? Run it again until it says 0.")
+        click.echo("Then take the former key away and restart everything.")
     click.echo("Make a backup now; older ones need the former key.")
 
 

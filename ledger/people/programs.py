@@ -38,8 +38,9 @@ class Programs(Changing):
             new = made[0][0]
             known = {one["id"]: one for one in tokens.listed(connection)}[new.id]
             decisions.add(
-                Program.add(new.id, known["scopes"], None, replaces=token_id, actor=actor, now=now)
-            )
+                Program.add(new.id, known["scopes"], known["expires_at"], replaces=token_id,
+                            actor=actor, now=now)
+            )  # fmt: skip
 
         self.saved(change)
         return made[0]

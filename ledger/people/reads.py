@@ -10,6 +10,8 @@ from ledger.application import Ledger
 from ledger.decisions import Connection, Decisions
 from ledger.people.actors import Actor
 
+SUBJECTS_MAX = 1_000  # of one event
+
 
 def new_request_id() -> str:
     """Return an id for a request or a command, never used before."""
@@ -41,5 +43,8 @@ def note_read(
 def note_command(ledger: Ledger, actor: str, what: str, subjects: Iterable[str]) -> None:
     """Note whose personal data a command hands out."""
     program = Actor(actor, actor, frozenset())
+    named = sorted(set(subjects))
     with ledger.pool.connection() as connection:
-        note_read(ledger, connection, program, new_request_id(), what, subjects)
+        for start in range(0, max(len(named), 1), SUBJECTS_MAX):
+            chunk = named[start : start + SUBJECTS_MAX]
+            note_read(ledger, connection, program, new_request_id(), what, chunk)

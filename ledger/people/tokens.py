@@ -41,6 +41,8 @@ def create(
         raise RequestInvalid(f"A token's scopes are some of {', '.join(SCOPES)}.")
     if name == PRESET:
         raise RequestInvalid(f"`{PRESET}` is the name of the token that the environment gives.")
+    if name.startswith(("usr_", "tok_")) or "@" in name:
+        raise RequestInvalid("A token is called as what uses it: not as somebody's id or address.")
     secret = f"{PREFIX}_{ledger}_{secrets.token_hex(24)}"
     token_id = f"tok_{secrets.token_hex(8)}"
     connection.execute(
@@ -52,16 +54,24 @@ def create(
 
 
 def rotate(connection: Connection, ledger: str, token_id: str, now: datetime) -> tuple[Actor, str]:
-    """Make a token in another's place; the former works for a day more. Raises NotFound."""
+    """Make a token in another's place, for as long; the former works for a day more.
+
+    Raises NotFound.
+    """
     row = connection.execute(
-        "UPDATE api_tokens SET expires_at = least(expires_at, %s)"
-        " WHERE id = %s AND revoked_at IS NULL AND name <> %s"
-        " AND (expires_at IS NULL OR expires_at > %s) RETURNING name, scopes",
-        [now + timedelta(hours=OVERLAP_HOURS), token_id, PRESET, now],
+        "SELECT name, scopes, expires_at - created_at FROM api_tokens WHERE id = %s"
+        " AND revoked_at IS NULL AND name <> %s AND (expires_at IS NULL OR expires_at > %s)"
+        " FOR UPDATE",
+        [token_id, PRESET, now],
     ).fetchone()
     if row is None:
         raise NotFound(f"There is no token {token_id} in use; `ledger token list` shows them.")
-    return create(connection, ledger, row[0], row[1])
+    connection.execute(
+        "UPDATE api_tokens SET expires_at = least(expires_at, %s) WHERE id = %s",
+        [now + timedelta(hours=OVERLAP_HOURS), token_id],
+    )
+    name, scopes, lifetime = row
+    return create(connection, ledger, name, scopes, now + lifetime if lifetime else None)
 
 
 def preset(connection: Connection, secret: str | None) -> None:

@@ -148,10 +148,11 @@ class People(Accounts):
         """Raise RequestInvalid if nobody could let people in any more."""
         if before["role"] != "admin" or before["disabled_at"] is not None:
             return
-        row = connection.execute(
-            "SELECT count(*) FROM users WHERE role = 'admin' AND disabled_at IS NULL"
-        ).fetchone()
-        if row is None or row[0] == 0:
+        rows = connection.execute(
+            "SELECT disabled_at, expires_at FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE"
+        ).fetchall()
+        now = self.ledger.clock.now()
+        if not any(gone is None and (end is None or end > now) for gone, end in rows):
             raise RequestInvalid("This is the last admin: make somebody else one first.")
 
 

@@ -186,10 +186,10 @@ def make_indexes(owner: Connection, generation: Generation, projection: type[Pro
             owner.execute(statement.encode())
 
 
-def on_path(owner: Connection, generation: Generation) -> None:
-    """Let names mean this generation's tables until the transaction ends."""
+def on_path(owner: Connection, generation: Generation, *, local: bool = True) -> None:
+    """Let names mean this generation's tables until the transaction ends; or from now on."""
     owner.execute(
-        "SELECT set_config('search_path', %s, true)", [f"{generation.search_path}, pg_temp"]
+        "SELECT set_config('search_path', %s, %s)", [f"{generation.search_path}, pg_temp", local]
     )
 
 

@@ -21,6 +21,7 @@ from ledger.privacy.sealed_file import SealedReader, SealedWriter
 from ledger.projections.generations import Generation, on_path
 
 PURPOSE = "backups"
+FOLDERS = "key_folders"  # the setting that remembers where keys were copied to
 DATA, KEYS, ERASED = ".data", ".keys", ".erased"
 # The log comes first. What people are in the middle of (sessions, rebuilds) is in no copy.
 DATA_TABLES = (
@@ -52,8 +53,9 @@ def back_up(ledger: Ledger, folder: Path, keys_folder: Path, progress: Progress)
     made_at = _now(ledger)
     files = {_file(ledger, made_at, keys_folder, KEYS): ("keys", (KEY_TABLE,)),
              _file(ledger, made_at, folder, DATA): ("data", DATA_TABLES)}  # fmt: skip
-    events = _copy(ledger, files, made_at, progress)
+    _remember(ledger, keys_folder)
     write_register(ledger, keys_folder)
+    events = _copy(ledger, files, made_at, progress)
     keys, data = files
     return Copy(data, keys, made_at, events)
 
@@ -62,8 +64,9 @@ def back_up_keys(ledger: Ledger, keys_folder: Path, progress: Progress) -> Path:
     """Copy the keys of people alone, and who is erased; raises like `back_up`."""
     made_at = _now(ledger)
     file = _file(ledger, made_at, keys_folder, KEYS)
-    _copy(ledger, {file: ("keys", (KEY_TABLE,))}, made_at, progress)
+    _remember(ledger, keys_folder)
     write_register(ledger, keys_folder)
+    _copy(ledger, {file: ("keys", (KEY_TABLE,))}, made_at, progress)
     return file
 
 
@@ -196,6 +199,36 @@ def _sections(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
 # --- who was erased -------------------------------------------------------------------------------
 
 
+def key_folders(ledger: Ledger) -> list[Path]:
+    """Return the folders to which keys of this ledger were copied, as it remembers."""
+    with ledger.pool.connection() as connection:
+        row = connection.execute("SELECT value FROM settings WHERE key = %s", [FOLDERS]).fetchone()
+    told = json.loads(ledger.master.open_setting(FOLDERS, row[0])) if row else []
+    return [Path(one) for one in told]
+
+
+def _remember(ledger: Ledger, keys_folder: Path) -> None:
+    known = {str(one) for one in key_folders(ledger)} | {str(keys_folder.resolve())}
+    sealed = ledger.master.seal_setting(FOLDERS, json.dumps(sorted(known)))
+    with ledger.pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO settings (key, value) VALUES (%s, %s)"
+            " ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
+            [FOLDERS, sealed],
+        )
+
+
+def write_registers(ledger: Ledger) -> list[Path]:
+    """Write down who is erased beside all keys that were copied; return the folders not reached."""
+    missed = []
+    for folder in key_folders(ledger):
+        if not folder.is_dir():
+            missed.append(folder)
+            continue
+        write_register(ledger, folder)
+    return missed
+
+
 def write_register(ledger: Ledger, keys_folder: Path) -> None:
     """Write down beside the keys who is erased: a copy of a key must not bring them back."""
     make_folder(keys_folder)
@@ -238,13 +271,21 @@ def copies_in(folder: Path, ledger: str, suffix: str) -> list[tuple[datetime, Pa
     return sorted(found, reverse=True)
 
 
+def remove_old_keys(ledger: str, keys_folder: Path, now: datetime) -> list[Path]:
+    """Remove copies of keys that are too old, whatever others there are: an erasure rests on it."""
+    limit = now - timedelta(days=KEYS_DAYS)
+    gone = [file for at, file in copies_in(keys_folder, ledger, KEYS) if at < limit]
+    for file in gone:
+        file.unlink(missing_ok=True)
+    return gone
+
+
 def remove_old(ledger: str, folder: Path, keys_folder: Path, now: datetime) -> list[Path]:
     """Remove what is not kept any longer: keys after days, data thinned out by weeks and months.
 
-    The newest of each stays whatever its age.
+    The newest data stays whatever its age.
     """
-    keys = copies_in(keys_folder, ledger, KEYS)
-    gone = [file for at, file in keys[1:] if now - at > timedelta(days=KEYS_DAYS)]
+    gone = []
     kept: set[str | None] = {None}
     for at, file in copies_in(folder, ledger, DATA)[1:]:
         span = _span(at, now)
@@ -253,7 +294,7 @@ def remove_old(ledger: str, folder: Path, keys_folder: Path, now: datetime) -> l
         kept.add(span)
     for file in gone:
         file.unlink(missing_ok=True)
-    return gone
+    return [*remove_old_keys(ledger, keys_folder, now), *gone]
 
 
 def _span(at: datetime, now: datetime) -> str | None:

@@ -26,10 +26,12 @@ from ledger.recovery.copies import (
     DATA,
     Copy,
     copies_in,
+    key_folders,
     make_folder,
     register_of,
     remove_old,
-    write_register,
+    remove_old_keys,
+    write_registers,
 )
 from ledger.recovery.copies import back_up as copy_ledger
 from ledger.recovery.restore import restore
@@ -109,11 +111,16 @@ def back_up(
 ) -> tuple[Copy, Sequence[Path]]:
     """Copy a ledger, try the copy, remove what is too old; return the copy and what was removed."""
     _require_space(ledger, folders.data)
-    copy = copy_ledger(ledger, folders.data, folders.keys, progress)
-    if verified:
-        drill(settings, ledger, copy, progress)
-        note_verified(ledger, copy)
-    return copy, remove_old(ledger.name, folders.data, folders.keys, copy.made_at)
+    removed: list[Path] = []
+    try:
+        copy = copy_ledger(ledger, folders.data, folders.keys, progress)
+        if verified:
+            drill(settings, ledger, copy, progress)
+            note_verified(ledger, copy)
+    finally:
+        now = ledger.clock.now().astimezone(UTC)
+        removed += remove_old(ledger.name, folders.data, folders.keys, now)
+    return copy, removed
 
 
 def note_verified(ledger: Ledger, copy: Copy) -> None:
@@ -156,11 +163,12 @@ def keep_backed_up(settings: Settings, ledger: Ledger) -> bool:
     return True
 
 
-def keep_register(settings: Settings, ledger: Ledger) -> None:
-    """Write down beside the copies who is erased: a periodic job."""
-    folders = folders_of(settings, embedded=ledger.database.is_embedded)
-    if folders is not None and not ledger.settings.is_demo and folders.keys.exists():
-        write_register(ledger, folders.keys)
+def keep_keys(ledger: Ledger) -> None:
+    """Write down beside copies of keys who is erased, and remove those too old: a periodic job."""
+    write_registers(ledger)
+    for folder in key_folders(ledger):
+        if folder.is_dir():
+            remove_old_keys(ledger.name, folder, ledger.clock.now().astimezone(UTC))
 
 
 def _require_space(ledger: Ledger, folder: Path) -> None:

@@ -7,8 +7,9 @@ company law want kept (invoices and their amounts) stays: only what is personal 
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from ledger.aggregates import Customer
 from ledger.aggregates.keeping import Keeping
 from ledger.application import Ledger
 from ledger.decisions import Connection, Decisions
@@ -17,8 +18,13 @@ from ledger.people.changes import Changing
 logger = logging.getLogger("ledger.keeping")
 
 YEARS_MIN = 1
-AT_ONCE = 500  # a wrong number of years shall not empty the ledger in a night
+A_DAY_MAX = 500  # a wrong number of years shall not empty the ledger in a night
+A_DAY = timedelta(days=1)
 REASON = "retention_schedule"
+_OF_A_DAY = """
+SELECT count(*) FROM events WHERE stripe_event_id IS NULL AND topic = %s
+    AND data ->> 'reason' = %s AND occurred_at > %s
+"""
 _DUE = """
 SELECT c.id, greatest(c.created, max(f.occurred_at)) AS gone_since
 FROM customers AS c LEFT JOIN facts AS f ON f.customer_id = c.id
@@ -61,15 +67,20 @@ def due(connection: Connection, now: datetime, years: int) -> list[tuple[str, da
 
 
 def keep_schedule(ledger: Ledger) -> int:
-    """Erase who has been gone for long enough: a daily job. Return how many that were."""
+    """Erase who has been gone for long enough, so many a day at most: a periodic job."""
     if ledger.settings.is_demo:
         return 0
+    now = ledger.clock.now()
     with ledger.pool.connection() as connection:
         years = schedule_of(Decisions(connection, ledger.keys))
-        rows = due(connection, ledger.clock.now(), years) if years is not None else []
-    for customer, _ in rows[:AT_ONCE]:
+        if years is None:
+            return 0
+        given = [Customer.CustomerErased.TOPIC, REASON, now - A_DAY]
+        done = connection.execute(_OF_A_DAY.encode(), given).fetchone()
+        room = max(0, A_DAY_MAX - (int(done[0]) if done else 0))
+        rows = due(connection, now, years)[:room]
+    for customer, _ in rows:
         ledger.erase_customer(customer, reason=REASON, actor=REASON)
     if rows:
-        logger.info("%d customers who have been gone for %s years were erased",
-                    min(len(rows), AT_ONCE), years)  # fmt: skip
-    return min(len(rows), AT_ONCE)
+        logger.info("%d customers gone for %s years were erased", len(rows), years)
+    return len(rows)

@@ -41,3 +41,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON users, sessions, invitations TO ledger_r
 -- Who did what: a handful among millions.
 CREATE INDEX events_acted ON events (position)
 WHERE stripe_event_id IS NULL AND data ? 'actor';
+
+-- What ANALYZE looks at it copies into the catalogue: never the keys.
+ALTER TABLE subject_keys ALTER COLUMN wrapped_key SET STATISTICS 0;
+
+-- Whose personal data an answer holds: it goes with their keys.
+ALTER TABLE idempotency_keys ADD COLUMN subjects text[] NOT NULL DEFAULT '{}';
