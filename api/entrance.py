@@ -55,7 +55,7 @@ def log_in(ledger: str) -> Response:
     """Ask for address and password."""
     found = _ledger(ledger)
     told: dict[str, Any] = {"ledger": ledger, "openid": found.settings.openid_url is not None}
-    if request.method == "GET":
+    if request.method != "POST":
         return _page("login", **told)
     email, password = request.form.get("email", ""), request.form.get("password", "")
     try:
@@ -69,7 +69,7 @@ def log_in(ledger: str) -> Response:
 def reset(ledger: str) -> Response:
     """Send a link with which a new password is set."""
     found = _ledger(ledger)
-    if request.method == "GET":
+    if request.method != "POST":
         return _page("reset", ledger=ledger)
     if not found.settings.smtp_url or not found.settings.public_url:
         return _page("reset", 503, ledger=ledger, error=NO_MAIL)
@@ -91,7 +91,7 @@ def enter(ledger: str, secret: str) -> Response:
     person = entrance.invited(secret)
     if person is None:
         return _page("spent", 410, ledger=ledger)
-    if request.method == "GET":
+    if request.method != "POST":
         return _page("enter", person=person)
     password = request.form.get("password", "")
     if password != request.form.get("again"):
@@ -112,7 +112,7 @@ def show_factor() -> Response:
         return _to("/account")
     if not session.has_second_factor:
         return _set_factor_up(ledger, secret, session)
-    if request.method == "GET":
+    if request.method != "POST":
         return _page("factor", form_token=session.form_token)
     _require_form(session)
     try:

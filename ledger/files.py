@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -72,6 +73,16 @@ def kept_once(file: Path, make: Callable[[], str]) -> str:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise RequestInvalid(f"{file} cannot be kept: {error.strerror}.") from error
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return JSON that any file takes: half a surrogate pair, which Stripe may tell, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent, default=str)
+    return text
 
 
 def require_writable(file: Path) -> None:

@@ -14,6 +14,7 @@ from ledger.errors import NotFound, SettingsInvalid
 from ledger.people.users import INVITED_HOURS, People
 
 LOCAL = "http://127.0.0.1:8100"
+SERVED = "served_at"
 TEXT = """\
 Hello {name},
 
@@ -26,9 +27,25 @@ It works once, within {hours} hours. If you have not asked for it, you need not 
 
 
 def address_of(ledger: Ledger, secret: str) -> str:
-    """Return where an invitation is taken up: on this machine, if no public address is set."""
-    base = ledger.settings.public_url or LOCAL
+    """Return where an invitation is taken up: where it was last served, if nothing else is set."""
+    base = ledger.settings.public_url
+    if base is None:
+        with ledger.pool.connection() as connection:
+            row = connection.execute(
+                "SELECT value FROM settings WHERE key = %s", [SERVED]
+            ).fetchone()
+        base = ledger.master.open_setting(SERVED, row[0]) if row else LOCAL
     return f"{base}/enter/{ledger.name}/{secret}"
+
+
+def remember_address(ledger: Ledger, url: str) -> None:
+    """Note where the ledger is served on this machine."""
+    with ledger.pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO settings (key, value) VALUES (%s, %s)"
+            " ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
+            [SERVED, ledger.master.seal_setting(SERVED, url)],
+        )
 
 
 def send_invitation(ledger: Ledger, email: str) -> None:

@@ -17,6 +17,7 @@ from ledger import history
 from ledger.application import Ledger
 from ledger.decisions import Connection
 from ledger.errors import RequestInvalid
+from ledger.files import json_text
 from ledger.log import Log
 from ledger.log.seals import export as export_seals
 from ledger.people.users import People
@@ -94,7 +95,7 @@ def _events(ledger: Ledger, connection: Connection, last: int) -> Iterator[str]:
             if event.position > last:
                 return
             opened = history.opened_event(connection, ledger.keys, event)
-            yield json.dumps(history.as_json(opened), ensure_ascii=False)
+            yield json_text(history.as_json(opened))
             position = event.position
 
 
@@ -116,7 +117,7 @@ def _write(file: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
     with file.open("w", encoding="utf-8") as out:
         for count, row in enumerate(rows, 1):  # noqa: B007 — the last of them is how many
-            out.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            out.write(json_text(row) + "\n")
     return count
 
 

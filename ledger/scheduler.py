@@ -76,7 +76,7 @@ JOBS: tuple[Job, ...] = (
     Job("read the mailbox of bounces", 300, lambda at: read_mailbox(at.ledger, at.agenda.site)),
     Job("purge the keys of those who were erased", 600, lambda at: keep_purged(at.ledger)),
     Job("erase who has been gone for long", 3_600, lambda at: keep_schedule(at.ledger)),
-    Job("write down who is erased", 60, lambda at: keep_keys(at.ledger)),
+    Job("write down who is erased", 60, lambda at: keep_keys(at.settings, at.ledger)),
     Job("back the ledger up", 600, lambda at: keep_backed_up(at.settings, at.ledger)),
     Job(
         "warn of what is late",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from ledger.aggregates.sending import Sending
 from ledger.application import Ledger
 from ledger.bootstrap import Installation
+from ledger.database.embedded import EmbeddedServer
 from ledger.decisions import Decisions
 from ledger.errors import RequestInvalid
 from ledger.history import opened_event
@@ -31,6 +33,7 @@ from ledger.privacy.sealed_file import (
     SealedReader,
     SealedWriter,
 )
+from ledger.projections.rebuild import Rebuild
 from ledger.recovery import drill
 from ledger.recovery.copies import (
     DATA,
@@ -42,7 +45,14 @@ from ledger.recovery.copies import (
     remove_old,
     write_register,
 )
-from ledger.recovery.drill import Folders, back_up, keep_backed_up, last_verified
+from ledger.recovery.drill import (
+    SCRATCH,
+    Folders,
+    back_up,
+    clear_drills,
+    keep_backed_up,
+    last_verified,
+)
 from ledger.recovery.restore import erase_what_is_traced, restore
 from ledger.settings import Settings
 from tests.conftest import new_ledger
@@ -338,6 +348,82 @@ def test_a_copy_that_fails_its_trial_does_not_keep_old_keys(
     with pytest.raises(RequestInvalid, match="scratch"):
         back_up(settings, lived, folders)
     assert not old.exists()
+
+
+def test_a_restore_that_was_cut_off_goes_on(
+    settings: Settings, lived: Ledger, empty: Ledger, folders: Folders,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    copy = copied(settings, lived, folders)
+    call = ("restore", str(copy.data), "--keys", str(copy.keys), "--offline", "--json")
+
+    def dies(*_: object, **__: object) -> None:
+        raise RequestInvalid("the power is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Rebuild, "run", dies)
+        assert Shell(settings, empty.name)(*call).code == 1
+    assert "Andi" in words(empty)  # the log is back, the views are not
+    done = Shell(settings, empty.name)(*call)
+
+    assert (done.code, "going on" in done.err) == (0, True), done.err
+    assert (done.json["events"], done.json["clean"]) == (copy.events, True)
+    assert "not empty" in Shell(settings, empty.name)(*call).err
+
+
+def test_without_the_copys_master_key_nothing_is_made(
+    settings: Settings, lived: Ledger, folders: Folders, tmp_path: Path
+) -> None:
+    copy = copied(settings, lived, folders)
+    for key in ("", base64.b64encode(b"x" * 32).decode()):
+        said = Shell(settings, "default")(
+            "restore", str(copy.data), LEDGER_HOME=str(tmp_path / "new"), LEDGER_MASTER_KEY=key
+        )
+        assert (said.code, "master key" in said.err) == (1, True)
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_damaged_head_or_list_is_said(
+    settings: Settings, lived: Ledger, empty: Ledger, folders: Folders
+) -> None:
+    copy = copied(settings, lived, folders)
+    whole = copy.data.read_bytes()
+    for at in (20, 40, 130):
+        copy.data.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises((SealedFileDamaged, SealedFileForeign)):
+            restore(empty, copy.data, copy.keys, [])
+    copy.data.write_bytes(whole)
+    register_of(folders.keys, lived.name).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RequestInvalid, match="damaged"):
+        restore(empty, copy.data, copy.keys, [register_of(folders.keys, lived.name)])
+    assert told(empty, 1_000) == []
+
+
+def test_what_a_killed_drill_has_left_is_ended_and_removed(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    alive, dead, young = (tmp_path / f"{SCRATCH}{name}" for name in ("alive", "dead", "young"))
+    servers = {one: EmbeddedServer(one) for one in (alive, dead)}
+    for server in servers.values():
+        server.acquire()
+    users, servers[dead]._users = servers[dead]._users, None
+    assert users is not None
+    users.close()  # as if its process were gone
+    young.mkdir()
+    for one in (alive, dead):
+        os.utime(one, (1, 1))
+    clear_drills(settings)
+
+    assert {one.name for one in tmp_path.iterdir()} == {alive.name, young.name}
+    assert not servers[dead].is_listening()
+    servers[alive].release()
+
+
+def test_all_copies_of_the_last_day_stay(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 28, 16, tzinfo=UTC)
+    for minutes in (1, 9, 300):
+        (tmp_path / f"main-{now - timedelta(minutes=minutes):%Y%m%dT%H%M%SZ}{DATA}").touch()
+
+    assert remove_old("main", tmp_path, tmp_path / "k", now) == []
 
 
 def test_keys_are_kept_apart(settings: Settings, lived: Ledger, tmp_path: Path) -> None:

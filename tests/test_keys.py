@@ -214,6 +214,9 @@ def test_a_key_that_was_made_here_is_replaced_by_one_command(made: Installation)
     assert (refused.code, "Stop `ledger serve`" in refused.err) == (1, True)
     ledger.close()
     made.forget("default")
+    unsaved = shell("keys", "rotate")
+    assert (unsaved.code, "keys confirm" in unsaved.err) == (1, True)
+    assert shell("keys", "confirm").code == 0
 
     done = shell("keys", "rotate", "--json")
 

@@ -106,7 +106,7 @@ def test_a_customer_gets_all_that_is_known_of_them_to_read_and_for_programs(
     told = json.dumps(data["events"])
     for word in ("Andi Wijaya", "andi@example.test", "Suka kopi", "customer.created"):
         assert word in told
-    for word in ("Andi Wijaya", "andi@example.test", "Suka kopi", "Halo"):
+    for word in ("Andi Wijaya", "andi@example.test", "Suka kopi", "Halo", "lead 17", "IDR"):
         assert word in page
 
 
@@ -143,6 +143,20 @@ def test_markup_in_a_persons_name_stays_text(
         page = archive.read("index.html").decode()
     assert "&lt;script&gt;" in page
     assert "<script" not in page
+
+
+def test_half_a_surrogate_in_a_name_stops_nobody_from_leaving(
+    shell: Shell, reactor: Reactor, tmp_path: Path
+) -> None:
+    reactor.told(event("customer.updated", customer(name="Na\ud800me"), at=reactor.at(minutes=5)))
+    file = tmp_path / "andi.zip"
+    for call in (("all", str(tmp_path / "all")), ("customer", "cus_andi"),
+                 ("customer", "cus_andi", "--format", "zip", "--output", str(file))):  # fmt: skip
+        said = shell("export", *call)
+        assert (said.code, said.err) == (0, said.err), said.err
+        assert "Traceback" not in said.err
+    lines = (tmp_path / "all" / "events.jsonl").read_text().splitlines()
+    assert "Na\ud800me" in json.dumps([json.loads(one) for one in lines], ensure_ascii=False)
 
 
 def test_everything_there_is_leaves_with_one_command(

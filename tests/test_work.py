@@ -49,6 +49,19 @@ def api(client: Client, ledger: Ledger) -> Api:
 OF = "customers/cus_andi"
 
 
+@pytest.mark.parametrize("path", [f"{OF}/tags", f"{OF}/notes", "segments", "bounces"])
+def test_what_is_nested_without_end_is_refused(
+    reactor: Reactor, client: Client, ledger: Ledger, path: str
+) -> None:
+    with ledger.pool.connection() as connection:
+        _, secret = tokens.create(connection, ledger.name, "eka", ["write", "admin"])
+    answer = client.post(f"/v1/{path}", data="[" * 60_000, headers={
+        "Authorization": f"Bearer {secret}", "Content-Type": "application/json",
+    })  # fmt: skip
+
+    assert answer.status_code == 400
+
+
 def test_a_customer_is_tagged_owned_noted_and_worked_on(reactor: Reactor, api: Api) -> None:
     api("POST", f"{OF}/tags", {"tag": "vip", "reason": "Kenal lama"})
     api("POST", f"{OF}/tags", {"tag": "loud"})

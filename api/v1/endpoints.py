@@ -209,7 +209,7 @@ class Taking(Endpoint):
         """Answer a request."""
         with reading(self.permission) as caller:
             query(Query())
-            told = loaded(self.body) if self.body else request.get_json(silent=True)
+            told = loaded(self.body) if self.body else _json()
         if told is None:
             raise ApiError(400, "body_invalid", "Send what was told, as `application/json`.")
         response = jsonify(self.handle(caller, told, **ids))
@@ -221,12 +221,20 @@ def loaded(schema: type[Body] | None) -> dict[str, Any]:
     """Return the request's JSON object, checked; raise ValidationError or ApiError."""
     if request.content_length and not request.is_json:
         raise ApiError(415, "unsupported_media_type", "Send a body as `application/json`.")
-    given = request.get_json(silent=True) if request.data else {}
+    given = _json() if request.data else {}
     if not isinstance(given, dict):
         raise ApiError(400, "body_invalid", "Send a JSON object, as `application/json`.")
     _require_text(given)
     found: dict[str, Any] = (schema or Body)().load(given)
     return found
+
+
+def _json() -> Any:
+    """Return the request's JSON, None for what is none."""
+    try:
+        return request.get_json(silent=True)
+    except RecursionError:
+        raise ApiError(400, "body_invalid", "The body is nested too deeply.") from None
 
 
 def _require_text(given: Any) -> None:

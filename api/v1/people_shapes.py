@@ -71,6 +71,7 @@ SUBJECT_DATA = thing(
     "subject_data",
     customer=name("cus_NffrFeUfNV2Hib"), made_at=TIME, ledger=STRING, erased=BOOLEAN,
     contact=record(name=maybe(STRING), email=maybe(STRING), phone=maybe(STRING)),
+    profile=mapping(ANY),
     status=STRING, country=maybe(STRING), offers_by_mail=BOOLEAN, subscriptions=_ROWS,
     invoices=_ROWS, payments=_ROWS, messages=_ROWS, owner=maybe(STRING), tags=many(STRING),
     notes=_ROWS, tasks=_ROWS, timeline=_ROWS, who_saw_it=_ROWS, events=_ROWS,

@@ -12,15 +12,18 @@ from ledger.application import Ledger
 from ledger.cli.context import Context, json_option, say_json, this_user
 from ledger.cli.progress import Bar
 from ledger.completeness import api_of, compare
-from ledger.errors import LedgerError, RequestInvalid
+from ledger.errors import LedgerError, MasterKeyMissing, RequestInvalid
 from ledger.log import Log
 from ledger.log.seals import seal, verify
 from ledger.people.reads import note_command
+from ledger.privacy.key_sources import given_keys, key_file
+from ledger.privacy.master import derived
+from ledger.privacy.sealed_file import SealedReader
 from ledger.projections import PROJECTIONS
 from ledger.projections.rebuild import Rebuild
-from ledger.recovery.copies import DATA, KEYS, copies_in, register_of
+from ledger.recovery.copies import DATA, KEYS, PURPOSE, copies_in, register_of
 from ledger.recovery.drill import Folders, back_up, folders_of
-from ledger.recovery.restore import erase_what_is_traced
+from ledger.recovery.restore import Restored, begun, ended, erase_what_is_traced, head_of
 from ledger.recovery.restore import restore as restore_copy
 from ledger.settings import Settings
 
@@ -66,7 +69,7 @@ def backup(
     click.echo(f"Their keys are in {copy.keys}: keep them on another disk.")
     click.echo("Not tried." if no_verify else "Restored into a scratch server and verified.")
     for one in removed:
-        click.echo(f"Removed, for it is too old: {one}")
+        click.echo(f"Removed (one a day is kept, later one a week and a month): {one}")
 
 
 def _folders(settings: Settings, ledger: Ledger, to: Path | None, keys_to: Path | None) -> Folders:
@@ -104,6 +107,7 @@ def restore(
     Sending belongs to nobody afterwards: `ledger effects claim`.
     """
     bar = Bar("events", quiet=as_json)
+    _require_key(context.settings, data)
     with context.installation(writes=True) as opened:
         ledger = opened.ledger(context.name)
         keys, registers = _keys_of(context.settings, ledger, data, keys, keys_from)
@@ -117,7 +121,12 @@ def restore(
                 "There is no list of the erased beside the keys (NAME.erased): --keys-from says"
                 " where it lies. Without it whoever was erased since would come back."
             )
-        found = restore_copy(ledger, data, None if without_keys else keys, registers, bar)
+        head = head_of(ledger, data)
+        if begun(ledger) == head["salt"]:
+            click.echo("It was begun before and cut off: going on.", err=True)
+            found = None
+        else:
+            found = restore_copy(ledger, data, None if without_keys else keys, registers, bar)
         ledger.close()
         opened.forget(context.name)
         ledger = opened.ledger(context.name)  # with the settings that came back
@@ -129,10 +138,11 @@ def restore(
             seal(connection)
             proven = verify(connection, (), lambda done, total: bar("Verifying", done, total))
             last = Log(connection).last_position()
+        ended(ledger)
         bar.end()
         note_command(ledger, this_user(), "restore", [])
     told = {
-        **asdict(found),
+        **asdict(found or Restored(head["ledger"], head["made_at"], head["position"])),
         "traced": traced,
         "caught_up": caught_up,
         "position": last,
@@ -141,6 +151,18 @@ def restore(
     say_json(told) if as_json else _tell(told)
     if not proven.is_clean:
         raise click.exceptions.Exit(1)
+
+
+def _require_key(settings: Settings, data: Path) -> None:
+    """Raise before anything is made if there is no master key, or another than the copy's."""
+    known = given_keys(settings, embedded=settings.database_url is None)
+    if not known:
+        raise MasterKeyMissing(
+            "Give the master key that the copy was made under: LEDGER_MASTER_KEY, or"
+            f" {key_file(settings)}. Nothing was made."
+        )
+    with data.open("rb") as source:
+        SealedReader(source, [derived(one, PURPOSE) for one in known], str(data))
 
 
 def _keys_of(

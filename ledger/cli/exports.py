@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from ledger.cli.context import ID, Context, json_option, say_json, this_user
 from ledger.cli.events import known_at_option
 from ledger.cli.progress import Bar
 from ledger.errors import RequestInvalid
-from ledger.files import replacing
+from ledger.files import json_text, replacing
 from ledger.leaving import export_all
 from ledger.metrics.question import now_of, period_of
 from ledger.moments import moment_of
@@ -153,7 +152,7 @@ def customer_(context: Context, customer: str, form: str, output: Path | None) -
         say_json(data)
         return
     with replacing(output, binary=True) as out:
-        told = json.dumps(data, ensure_ascii=False, indent=1, default=str).encode()
+        told = json_text(data, indent=1).encode()
         out.write(as_zip(data) if form == "zip" else told)
     click.echo(f"All that is known of {customer} was written to {output}.")
 

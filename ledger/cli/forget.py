@@ -11,6 +11,7 @@ from ledger.cli.context import ID, Context, json_option, say_json, this_user
 from ledger.orders import decide
 from ledger.projections import PROJECTIONS, Runner
 from ledger.recovery.copies import write_registers
+from ledger.recovery.drill import clear_drills
 from ledger.subjects.erasure import pending, purge
 from ledger.subjects.requests import delete_at_stripe
 
@@ -51,6 +52,7 @@ def forget(
                 decide(ledger, site, lambda desk: delete_at_stripe(desk, named, actor=actor))
             position = ledger.erase_customer(customer, reason=reason, actor=this_user())
             missed = write_registers(ledger)
+            clear_drills(context.settings)
         if not later:
             Runner(ledger, PROJECTIONS).catch_up()  # they trace what is theirs, too
         found = None if later else purge(ledger)

@@ -18,6 +18,7 @@ from ledger.privacy.key_sources import (
     confirm_saved,
     given_keys,
     has_own_source,
+    is_confirmed_saved,
     key_file,
     unconfirm_saved,
     write_keys,
@@ -77,6 +78,11 @@ def rotate_(context: Context, end_links: bool, as_json: bool) -> None:
                 raise RequestInvalid(
                     "Only one master key is given. Make another, put it before the present one"
                     " (NEW,PRESENT), restart everything, and run this again."
+                )
+            if not is_confirmed_saved(settings):
+                raise RequestInvalid(
+                    f"Copies made until now need the present key: copy {key_file(settings)} to a"
+                    " safe place first, then `ledger keys confirm`, then this again."
                 )
             known = [os.urandom(32), *known]
             write_keys(key_file(settings), known)

@@ -22,6 +22,7 @@ from ledger.cli.demo import demo_token
 from ledger.database import Database, open_database
 from ledger.demo import NAME as DEMO
 from ledger.errors import LedgerError, SettingsInvalid
+from ledger.invitations import remember_address
 from ledger.people import tokens
 from ledger.people.users import People
 from ledger.policies import POLICIES
@@ -58,7 +59,7 @@ def _configure_logging() -> None:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=DEFAULT_PORT, show_default=True)
+@click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--tls-cert", type=_FILE, help="A certificate with its chain: serve https.")
 @click.option("--tls-key", type=_FILE, help="Its key, PKCS#8 without a password.")
 @click.option("--no-worker", is_flag=True, help="Do not project here; run `ledger worker` apart.")
@@ -86,6 +87,7 @@ def serve(
     with installation(context.settings) as opened:
         _prepare(opened)
         url = f"http{'s' if tls_cert else ''}://{host}:{port}"
+        remember_address(opened.ledger(DEFAULT_LEDGER), url)
         _greet(opened, url, as_json=as_json)
         if with_demo:
             _greet_demo(opened, url, as_json=as_json)

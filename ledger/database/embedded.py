@@ -131,17 +131,23 @@ class EmbeddedServer:
 
     def release(self) -> None:
         """Leave the server's users; the last to leave stops it."""
-        if self._users is None:
-            return
-        users, self._users = self._users, None
-        with users:
-            fcntl.flock(users, fcntl.LOCK_UN)
+        if self._users is not None:
+            self._users.close()  # and with it the lock
+            self._users = None
+            self.abandon()
+
+    def abandon(self) -> bool:
+        """Stop the server if nobody uses it any more; return whether that is so."""
+        if not (lock := self.root / "users.lock").exists():
+            return True
+        with lock.open("a") as users:
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return  # somebody else still uses it
+                return False
             if self.is_listening():
                 self._stop()
+        return True
 
     def _is_initialised(self) -> bool:
         # The last that initdb writes, and what no database can be without: never made anew.
@@ -187,7 +193,7 @@ class EmbeddedServer:
         return Path("/tmp") / f"billing-ledger-{digest}"  # noqa: S108 — checked when used
 
     def _initialise(self, login: Login) -> None:
-        # Made beside its place and renamed when complete: an interrupted start leaves no half.
+        # Made beside its place, renamed when complete: an interrupted start leaves no half.
         draft = self.root / "data.new"
         for unfinished in (draft, self.data):
             if unfinished.exists():

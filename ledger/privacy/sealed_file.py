@@ -91,23 +91,31 @@ class SealedReader:
             )
         self._cipher = _cipher(key, salt)
         self._bound = sha256(told).digest()
+        self._number = 0
+        self._first = self._frame()  # which proves the head, too
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the data; raise SealedFileDamaged where it is not what was written."""
-        number, which = 0, MORE
+        which, data = self._first
         while which == MORE:
-            which = self._exactly(len(MORE))
-            if which not in (MORE, LAST):
-                raise self._damaged("something else is in it")
-            sealed = self._exactly(self._length(FRAME_BYTES_MAX))
-            try:
-                data = self._cipher.decrypt(number.to_bytes(12, "big"), sealed, self._bound + which)
-            except InvalidTag as error:
-                raise self._damaged("it was changed") from error
-            yield zlib.decompress(data)
-            number += 1
+            yield data
+            which, data = self._frame()
         if self._source.read(1):
             raise self._damaged("something follows its end")
+        yield data
+
+    def _frame(self) -> tuple[bytes, bytes]:
+        which = self._exactly(len(MORE))
+        if which not in (MORE, LAST):
+            raise self._damaged("something else is in it")
+        sealed = self._exactly(self._length(FRAME_BYTES_MAX))
+        nonce = self._number.to_bytes(12, "big")
+        try:
+            data = self._cipher.decrypt(nonce, sealed, self._bound + which)
+        except InvalidTag as error:
+            raise self._damaged("it was changed") from error
+        self._number += 1
+        return which, zlib.decompress(data)
 
     def _length(self, limit: int) -> int:
         length: int = _LENGTH.unpack(self._exactly(_LENGTH.size))[0]

@@ -253,7 +253,10 @@ def read_register(file: Path) -> set[str]:
     """Return who is written down as erased; nobody, if there is no such file."""
     if not file.exists():
         return set()
-    return set(file.read_text(encoding="utf-8").split())
+    try:
+        return set(file.read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestInvalid(f"{file} cannot be read as a list of ids: it is damaged.") from error
 
 
 # --- how long they are kept -----------------------------------------------------------------------
@@ -298,8 +301,13 @@ def remove_old(ledger: str, folder: Path, keys_folder: Path, now: datetime) -> l
 
 
 def _span(at: datetime, now: datetime) -> str | None:
-    """Return of which day, week or month a copy is the one that is kept; None if of none."""
+    """Return of which day, week or month a copy is the one that is kept; None if of none.
+
+    Of the last day all are.
+    """
     age = now - at
+    if age <= timedelta(days=1):
+        return f"{at}"
     if age <= timedelta(days=DAILY_DAYS):
         return f"day {at:%Y-%m-%d}"
     if age <= timedelta(days=WEEKLY_DAYS):

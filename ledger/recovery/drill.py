@@ -16,7 +16,9 @@ import msgspec
 from ledger.aggregates import Account
 from ledger.aggregates.base import ACCOUNT_STREAM
 from ledger.application import Ledger, open_ledger
+from ledger.clock import SystemClock
 from ledger.database import open_database
+from ledger.database.embedded import EmbeddedServer
 from ledger.database.migrate import migrate
 from ledger.errors import RequestInvalid
 from ledger.log import Log, NewEvent
@@ -28,13 +30,12 @@ from ledger.recovery.copies import (
     copies_in,
     key_folders,
     make_folder,
-    register_of,
     remove_old,
     remove_old_keys,
     write_registers,
 )
 from ledger.recovery.copies import back_up as copy_ledger
-from ledger.recovery.restore import restore
+from ledger.recovery.restore import require_readable, restore
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ledger.recovery")
 
+SCRATCH = "drill-"
+BEGINNING_SECONDS = 60.0  # a drill that has just begun has no lock yet
 EVERY = timedelta(hours=24)
 OVERDUE = timedelta(days=2)
 DRILL_DAYS_MAX = 90
@@ -70,13 +73,23 @@ def folders_of(settings: Settings, *, embedded: bool) -> Folders | None:
     return Folders(data, keys)
 
 
+def clear_drills(settings: Settings) -> None:
+    """End and remove scratch servers whose drill was killed."""
+    for scratch in settings.home.glob(f"{SCRATCH}*"):
+        age = SystemClock().now().timestamp() - scratch.stat().st_mtime
+        if age > BEGINNING_SECONDS and EmbeddedServer(scratch).abandon():
+            shutil.rmtree(scratch, ignore_errors=True)
+            logger.warning("a drill was killed: its scratch server in %s was removed", scratch)
+
+
 def drill(settings: Settings, ledger: Ledger, copy: Copy, progress: Progress) -> int:
     """Restore a copy into a server of its own and verify it; return how many events it holds.
 
-    Raises RequestInvalid saying what came back otherwise than it was.
+    Of the keys it is only proven that their file opens to its end. Raises RequestInvalid saying
+    what came back otherwise than it was.
     """
     make_folder(settings.home)
-    scratch = Path(tempfile.mkdtemp(prefix="drill-", dir=settings.home))
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=settings.home))
     keys = tuple(given_keys(settings, embedded=ledger.database.is_embedded))
     database = None
     try:
@@ -84,8 +97,9 @@ def drill(settings: Settings, ledger: Ledger, copy: Copy, progress: Progress) ->
         database = open_database(alone)
         migrate(database, ledger.name, lambda *_: [])
         tried = open_ledger(alone, database, ledger.name)
-        register = register_of(copy.keys.parent, ledger.name)
-        found = restore(tried, copy.data, copy.keys, [register], progress)
+        # The keys stay where they are: a second copy of them would be one more to erase.
+        found = restore(tried, copy.data, None, [], progress)
+        require_readable(tried, copy.keys)
         tried.close()
         with database.connect(ledger.schema) as connection:
             proven = verify(connection, (), lambda done, total: progress("Verifying", done, total))
@@ -110,6 +124,7 @@ def back_up(
     verified: bool = True,
 ) -> tuple[Copy, Sequence[Path]]:
     """Copy a ledger, try the copy, remove what is too old; return the copy and what was removed."""
+    clear_drills(settings)
     _require_space(ledger, folders.data)
     removed: list[Path] = []
     try:
@@ -163,8 +178,9 @@ def keep_backed_up(settings: Settings, ledger: Ledger) -> bool:
     return True
 
 
-def keep_keys(ledger: Ledger) -> None:
+def keep_keys(settings: Settings, ledger: Ledger) -> None:
     """Write down beside copies of keys who is erased, and remove those too old: a periodic job."""
+    clear_drills(settings)
     write_registers(ledger)
     for folder in key_folders(ledger):
         if folder.is_dir():

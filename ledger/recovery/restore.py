@@ -27,6 +27,7 @@ from ledger.recovery.copies import (
 )
 
 ACTOR = "restore"
+BEGUN = "restore_begun"  # the setting that says which copy is being restored
 # The lock that every append takes: nothing comes in beside.
 _ALONE = "SELECT pg_advisory_xact_lock(1818518117, current_schema()::regnamespace::oid::integer)"
 _KEYS = "CREATE TEMPORARY TABLE restored_keys (LIKE subject_keys) ON COMMIT DROP"
@@ -102,9 +103,40 @@ def restore(
             owner.execute(_TOMBSTONES.encode(), {"erased": sorted(erased)})
             _count(owner, found)
             _release(owner, ledger)
+            owner.execute(
+                "INSERT INTO settings (key, value) VALUES (%s, %s)",
+                [BEGUN, ledger.master.seal_setting(BEGUN, reader.head["salt"])],
+            )
     ledger.keys.forget(erased)
     ledger.announce()
     return found
+
+
+def require_readable(ledger: Ledger, keys: Path) -> None:
+    """Read a file of keys to its end; raise SealedFileDamaged, SealedFileForeign."""
+    with keys.open("rb") as source:
+        for _, _, rows in tables_in(opened(source, ledger, keys, "keys")):
+            for _ in rows:
+                pass
+
+
+def head_of(ledger: Ledger, data: Path) -> dict[str, Any]:
+    """Return what a copy says of itself, proven."""
+    with data.open("rb") as source:
+        return opened(source, ledger, data, "data").head
+
+
+def begun(ledger: Ledger) -> str | None:
+    """Return which copy is being restored: its file's head; None if that is done, or was never."""
+    with ledger.pool.connection() as connection:
+        row = connection.execute("SELECT value FROM settings WHERE key = %s", [BEGUN]).fetchone()
+    return ledger.master.open_setting(BEGUN, row[0]) if row else None
+
+
+def ended(ledger: Ledger) -> None:
+    """Note that everything that follows a restore was done."""
+    with ledger.pool.connection() as connection:
+        connection.execute("DELETE FROM settings WHERE key = %s", [BEGUN])
 
 
 def _require_room(owner: Connection, ledger: Ledger, reader: SealedReader) -> None:

@@ -6,7 +6,6 @@ Where something came from stays with it: Stripe's event, or who of us wrote it.
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
@@ -17,12 +16,16 @@ from ledger import history
 from ledger.aggregates.customer_work import CustomerWork
 from ledger.aggregates.outbox import Outbox
 from ledger.application import Ledger
+from ledger.clock import utc
 from ledger.decisions import Connection, Decisions
 from ledger.errors import NotFound
+from ledger.files import json_text
 from ledger.log import Log, RecordedEvent
 from ledger.moments import PRESENT
+from ledger.money import written
 from ledger.people.audit import access_log
 from ledger.projections.crm import queries
+from ledger.stripe_objects.fields import nested
 
 PAGE = 1_000
 _ABOUT = """
@@ -55,6 +58,7 @@ def subject_data(ledger: Ledger, connection: Connection, customer_id: str) -> di
             "email": contact.email if contact else None,
             "phone": contact.phone if contact else None,
         },
+        "profile": _profile(connection, ledger, customer_id),
         "status": row["status"],
         "country": row["country"],
         "offers_by_mail": outbox is None or not outbox.is_unsubscribed,
@@ -86,12 +90,35 @@ def subject_data(ledger: Ledger, connection: Connection, customer_id: str) -> di
     }  # fmt: skip
 
 
+def _profile(connection: Connection, ledger: Ledger, customer_id: str) -> dict[str, Any]:
+    """Return what Stripe has last told of them, flat: `address.city`, `metadata.…`."""
+    row = connection.execute(
+        "SELECT position FROM objects WHERE object_id = %s", [customer_id]
+    ).fetchone()
+    event = history.at(connection, row[0]) if row else None
+    if event is None:
+        return {}
+    told = history.opened_event(connection, ledger.keys, event).data
+    return dict(_flat(nested(told, "data", "object")))
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _flat(one, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _flat(one, f"{name}.{number}")
+    elif value not in (None, ""):
+        yield name, value
+
+
 def as_zip(data: dict[str, Any]) -> bytes:
     """Return it as an archive: `data.json` for programs, `index.html` to be read and printed."""
     out = BytesIO()
     with ZipFile(out, "w", ZIP_DEFLATED) as archive:
-        archive.writestr("data.json", json.dumps(data, ensure_ascii=False, indent=1, default=str))
-        archive.writestr("index.html", as_page(data))
+        archive.writestr("data.json", json_text(data, indent=1))
+        archive.writestr("index.html", as_page(data).encode("utf-8", "replace"))
     return out.getvalue()
 
 
@@ -104,13 +131,16 @@ def as_page(data: dict[str, Any]) -> str:
         "th,td{text-align:left;vertical-align:top;border-top:1px solid #ccc;padding:.25rem .6rem"
         " .25rem 0;overflow-wrap:anywhere}</style>",
         f"<h1>All that is known of {html.escape(str(data['contact']['name'] or data['customer']))}"
-        f"</h1><p>As of {html.escape(data['made_at'])}. The same for programs, with every event it"
-        " follows from, is in data.json.</p>",
+        f"</h1><p>As of {html.escape(data['made_at'])}. Every event that it follows from is in"
+        " data.json, for programs.</p>",
         _table("Who you are / Siapa kamu", [{
             **data["contact"], "customer": data["customer"], "country": data["country"],
             "status": data["status"], "offers by mail": data["offers_by_mail"],
         }]),
     ]  # fmt: skip
+    parts.append(_table("What Stripe tells of you / Yang dicatat Stripe", [
+        {"name": name, "value": value} for name, value in data["profile"].items()
+    ]))  # fmt: skip
     for title, name in (
         ("Subscriptions / Langganan", "subscriptions"),
         ("Invoices / Tagihan", "invoices"),
@@ -128,7 +158,7 @@ def as_page(data: dict[str, Any]) -> str:
 _SHOWN = (
     "id", "created", "created_at", "at", "written_at", "opened_at", "status", "number", "currency",
     "total", "amount_minor", "name", "email", "phone", "customer", "country", "offers by mail",
-    "channel", "what", "state", "text", "by", "sentence", "actor", "due_on", "outcome",
+    "value", "channel", "what", "state", "text", "by", "sentence", "actor", "due_on", "outcome",
 )  # fmt: skip
 
 
@@ -138,15 +168,23 @@ def _table(title: str, rows: list[dict[str, Any]]) -> str:
     columns = [name for name in _SHOWN if any(row.get(name) is not None for row in rows)]
     head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(_cell(row.get(one)))}</td>" for one in columns)
+        "<tr>" + "".join(f"<td>{html.escape(_cell(one, row))}</td>" for one in columns)
         for row in rows
     )
     return f"<h2>{html.escape(title)}</h2><table><tr>{head}</tr>{body}</table>"
 
 
-def _cell(value: Any) -> str:
+def _cell(column: str, row: dict[str, Any]) -> str:
+    """Return a cell as people read it: days for seconds, amounts with their decimals."""
+    value, currency = row.get(column), row.get("currency")
     if value is None:
         return ""
+    if column == "created" and isinstance(value, int):
+        return f"{utc(value):%F %T} UTC"
+    if column in ("total", "amount_minor") and isinstance(currency, str):
+        return written(int(value), currency)
+    if isinstance(value, bool):
+        return "yes / ya" if value else "no / tidak"
     if isinstance(value, dict):
         return "; ".join(f"{key}: {one}" for key, one in value.items())
     return str(value)
