@@ -189,8 +189,8 @@ class EmbeddedServer:
         inside = self.root / "socket"
         if len(bytes(inside)) <= SOCKET_PATH_MAX:
             return inside
-        digest = sha256(bytes(inside)).hexdigest()[:16]
-        return Path("/tmp") / f"billing-ledger-{digest}"  # noqa: S108 — checked when used
+        name = f"billing-ledger-{sha256(bytes(inside)).hexdigest()[:16]}"
+        return Path("/tmp") / name  # noqa: S108 — checked when used
 
     def _initialise(self, login: Login) -> None:
         # Made beside its place, renamed when complete: an interrupted start leaves no half.
@@ -297,8 +297,7 @@ class EmbeddedServer:
 
     def _refuse_foreign(self, folder: Path) -> None:
         """Trust no socket folder that somebody else made, or a link in its place."""
-        found = folder.lstat()
-        account = _server_account()
+        found, account = folder.lstat(), _server_account()
         ours = {os.geteuid(), account.pw_uid if account else os.geteuid()}
         if not folder.is_dir() or folder.is_symlink() or found.st_uid not in ours:
             raise DatabaseUnsuitable(f"{folder} is not ours; remove it or set LEDGER_HOME.")
