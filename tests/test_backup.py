@@ -368,6 +368,7 @@ def test_a_restore_that_was_cut_off_goes_on(
 
     assert (done.code, "going on" in done.err) == (0, True), done.err
     assert (done.json["events"], done.json["clean"]) == (copy.events, True)
+    assert done.json["keys"] > 2
     assert "not empty" in Shell(settings, empty.name)(*call).err
 
 

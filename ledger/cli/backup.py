@@ -23,7 +23,13 @@ from ledger.projections import PROJECTIONS
 from ledger.projections.rebuild import Rebuild
 from ledger.recovery.copies import DATA, KEYS, PURPOSE, copies_in, register_of
 from ledger.recovery.drill import Folders, back_up, folders_of
-from ledger.recovery.restore import Restored, begun, ended, erase_what_is_traced, head_of
+from ledger.recovery.restore import (
+    begun,
+    ended,
+    erase_what_is_traced,
+    head_of,
+    restored_before,
+)
 from ledger.recovery.restore import restore as restore_copy
 from ledger.settings import Settings
 
@@ -124,7 +130,7 @@ def restore(
         head = head_of(ledger, data)
         if begun(ledger) == head["salt"]:
             click.echo("It was begun before and cut off: going on.", err=True)
-            found = None
+            found = restored_before(ledger, head)
         else:
             found = restore_copy(ledger, data, None if without_keys else keys, registers, bar)
         ledger.close()
@@ -142,7 +148,7 @@ def restore(
         bar.end()
         note_command(ledger, this_user(), "restore", [])
     told = {
-        **asdict(found or Restored(head["ledger"], head["made_at"], head["position"])),
+        **asdict(found),
         "traced": traced,
         "caught_up": caught_up,
         "position": last,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ def restore(
             owner.execute(_ALONE.encode())
             _require_room(owner, ledger, reader)
             _take_tables(owner, reader, found, progress)
+            found.events = found.tables["events"]
             rows = owner.execute(_ERASED.encode(), [Customer.CustomerErased.TOPIC]).fetchall()
             erased |= {row[0] for row in rows}
             if keys is not None:
@@ -201,8 +202,15 @@ def _copy_in(
         return cursor.rowcount
 
 
+def restored_before(ledger: Ledger, head: Mapping[str, Any]) -> Restored:
+    """Return what came back when a restore was begun that was cut off then."""
+    found = Restored(head["ledger"], head["made_at"], head["position"])
+    with ledger.pool.connection() as connection:
+        _count(connection, found)
+    return found
+
+
 def _count(owner: Connection, found: Restored) -> None:
-    found.events = found.tables["events"]
     row = owner.execute("SELECT count(wrapped_key), count(erased_at) FROM subject_keys").fetchone()
     found.keys, found.erased = row if row else (0, 0)
     keyless = owner.execute(_KEYLESS.encode()).fetchone()
