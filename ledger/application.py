@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from ledger.errors import (
 )
 from ledger.intake import Intake
 from ledger.intake.committer import GroupCommitter
+from ledger.ledger_settings import LedgerSettings, read_settings, settings_of
 from ledger.log import Log, NewEvent
 from ledger.log.log import prepare
 from ledger.privacy.keys import KeyRing
@@ -39,34 +40,6 @@ WAKE_CHANNEL = "ledger_appended"
 WAKE_INTERVAL_SECONDS = 0.05
 REFRESH_SECONDS = 1.0
 APPEND_LOCK_SECONDS_MAX = 15  # who gave up waiting shall leave no session behind that goes on
-SETTING_NAMES = (
-    "mode", "stripe_account", "webhook_secrets", "public_url", "api_key", "demo_start", "smtp_url",
-    "sms_url", "alert_urls", "bounces_url", "openid_url",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class LedgerSettings:
-    """What is particular to one ledger of an installation."""
-
-    name: str
-    mode: str
-    stripe_account: str | None
-    webhook_secrets: tuple[str, ...]
-    public_url: str | None
-    api_key: str | None = field(default=None, repr=False)
-    api_base: str | None = None
-    demo_start: str | None = None
-    smtp_url: str | None = field(default=None, repr=False)
-    sms_url: str | None = field(default=None, repr=False)
-    alert_urls: tuple[str, ...] = field(default=(), repr=False)
-    bounces_url: str | None = field(default=None, repr=False)
-    openid_url: str | None = field(default=None, repr=False)
-
-    @property
-    def is_demo(self) -> bool:
-        """Whether what happens here is made up: then nothing may ever be sent to anybody."""
-        return self.demo_start is not None
 
 
 class Ledger:
@@ -232,7 +205,7 @@ class Ledger:
                 return
             self._refresh_again_at = monotonic() + REFRESH_SECONDS
             with self.pool.connection() as connection:
-                own = _read_settings(connection, self.master)
+                own = read_settings(connection, self.master)
             found = split_secrets(own.get("webhook_secrets", ""))
             self.settings = replace(self.settings, webhook_secrets=found)
 
@@ -273,8 +246,8 @@ def open_ledger(
         load_master_key(settings, connection, embedded=database.is_embedded)
     with database.connect(schema) as connection:
         master = load_master_key(settings, connection, embedded=database.is_embedded)
-        own = _read_settings(connection, master)
-    return Ledger(_ledger_settings(settings, name, own), schema, database, master, clock)
+        own = read_settings(connection, master)
+    return Ledger(settings_of(settings, name, own), schema, database, master, clock)
 
 
 def keep_mode(ledger: Ledger, mode: str) -> None:
@@ -283,7 +256,7 @@ def keep_mode(ledger: Ledger, mode: str) -> None:
     A ledger is one account in one mode: its views would mix test and live customers.
     """
     with ledger.pool.connection() as connection:
-        kept = _read_settings(connection, ledger.master).get("mode", mode)
+        kept = read_settings(connection, ledger.master).get("mode", mode)
         if kept != mode and _has_recorded(connection):
             raise SettingsInvalid(
                 f"Ledger {ledger.name!r} has recorded {kept} events; it cannot go on in {mode} "
@@ -302,47 +275,10 @@ def _has_recorded(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
     return found.fetchone() is not None
 
 
-def _ledger_settings(settings: Settings, name: str, own: Mapping[str, str]) -> LedgerSettings:
-    if name == DEFAULT_LEDGER:
-        return LedgerSettings(
-            name,
-            settings.mode,
-            settings.stripe_account,
-            settings.webhook_secrets,
-            settings.public_url,
-            settings.api_key,
-            settings.api_base,
-            None,
-            settings.smtp_url,
-            settings.sms_url,
-            settings.alert_urls,
-            settings.bounces_url,
-            settings.openid_url,
-        )
-    return LedgerSettings(
-        name,
-        own.get("mode", "test"),
-        own.get("stripe_account") or None,
-        split_secrets(own.get("webhook_secrets", "")),
-        own.get("public_url") or None,
-        own.get("api_key") or None,
-        settings.api_base,
-        own.get("demo_start") or None,
-        own.get("smtp_url") or None,
-        own.get("sms_url") or None,
-        tuple(own.get("alert_urls", "").split()),
-        own.get("bounces_url") or None,
-        own.get("openid_url") or None,
-    )
-
-
-def _read_settings(
-    connection: psycopg.Connection[tuple[Any, ...]], master: MasterKey
-) -> dict[str, str]:
-    rows = connection.execute(
-        "SELECT key, value FROM settings WHERE key = ANY(%s)", [list(SETTING_NAMES)]
-    ).fetchall()
-    return {key: master.open_setting(key, value) for key, value in rows}
+def kept_setting(ledger: Ledger, key: str) -> str | None:
+    """Return what a ledger has noted for itself under this key, None if nothing."""
+    with ledger.pool.connection() as connection:
+        return read_settings(connection, ledger.master, [key]).get(key)
 
 
 def change_settings(ledger: Ledger, changes: Mapping[str, str]) -> None:

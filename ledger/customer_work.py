@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.aggregates.customer_work import AssignmentRule, CustomerWork, WorkRules
-from ledger.errors import NotFound, RequestInvalid
+from ledger.errors import RequestInvalid
 from ledger.policies.desk import Desk
 
 TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -16,9 +16,7 @@ RULES_MAX = 100
 
 def work_on(desk: Desk, customer_id: str) -> CustomerWork:
     """Return a customer's work, to be changed; raise NotFound for nobody, or somebody erased."""
-    standing = desk.standing(customer_id, None)
-    if not standing.facts or standing.is_gone:
-        raise NotFound(f"There is no customer {customer_id!r} in this ledger.")
+    desk.require_customer(customer_id)
     found = desk.find(CustomerWork, CustomerWork.stream_of(customer_id))
     if found is None:
         found = CustomerWork.begin(customer_id, desk.now)

@@ -7,7 +7,7 @@ from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, formataddr, parseaddr
 
 from ledger.aggregates.sending import Brand, Sending
-from ledger.application import Ledger
+from ledger.application import Ledger, change_settings, kept_setting
 from ledger.decisions import Decisions
 from ledger.effects.mail import SmtpServer
 from ledger.errors import NotFound, SettingsInvalid
@@ -28,24 +28,13 @@ It works once, within {hours} hours. If you have not asked for it, you need not 
 
 def address_of(ledger: Ledger, secret: str) -> str:
     """Return where an invitation is taken up: where it was last served, if nothing else is set."""
-    base = ledger.settings.public_url
-    if base is None:
-        with ledger.pool.connection() as connection:
-            row = connection.execute(
-                "SELECT value FROM settings WHERE key = %s", [SERVED]
-            ).fetchone()
-        base = ledger.master.open_setting(SERVED, row[0]) if row else LOCAL
+    base = ledger.settings.public_url or kept_setting(ledger, SERVED) or LOCAL
     return f"{base}/enter/{ledger.name}/{secret}"
 
 
 def remember_address(ledger: Ledger, url: str) -> None:
     """Note where the ledger is served on this machine."""
-    with ledger.pool.connection() as connection:
-        connection.execute(
-            "INSERT INTO settings (key, value) VALUES (%s, %s)"
-            " ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
-            [SERVED, ledger.master.seal_setting(SERVED, url)],
-        )
+    change_settings(ledger, {SERVED: url})
 
 
 def send_invitation(ledger: Ledger, email: str) -> None:

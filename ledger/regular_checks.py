@@ -15,16 +15,12 @@ from ledger.decisions import Connection
 from ledger.health import Concern
 from ledger.log import Log, NewEvent
 from ledger.recovery.copies import DATA, copies_in
-from ledger.recovery.drill import DRILL_DAYS_MAX, OVERDUE, folders_of
+from ledger.recovery.drill import DRILL_DAYS_MAX, OVERDUE, folders_of, last_noted
 from ledger.settings import Settings
 
 logger = logging.getLogger("ledger.regular_checks")
 
 AUDIT_DAYS_MAX = 90
-_LAST = """
-SELECT occurred_at FROM events WHERE stripe_event_id IS NULL AND topic = %s
-ORDER BY position DESC LIMIT 1
-"""
 _FIRST = "SELECT recorded_at FROM events ORDER BY position LIMIT 1"
 
 
@@ -36,8 +32,7 @@ def late(settings: Settings, ledger: Ledger, connection: Connection) -> Iterator
     now = ledger.clock.now()
 
     def days_since(topic: str) -> int:
-        row = connection.execute(_LAST.encode(), [topic]).fetchone()
-        since: datetime = row[0] if row else began[0]
+        since: datetime = last_noted(connection, topic) or began[0]
         return (now - since).days
 
     if (days := days_since(Account.Audited.TOPIC)) > AUDIT_DAYS_MAX:

@@ -57,6 +57,7 @@ LAYERS: list[set[str]] = [
         "ledger.facts",
         "ledger.moments",
         "ledger.decisions",
+        "ledger.ledger_settings",
         "ledger.links",
     },
     {"ledger.aggregates", "ledger.stripe_api"},

@@ -412,7 +412,7 @@ def test_what_a_killed_drill_has_left_is_ended_and_removed(tmp_path: Path) -> No
     young.mkdir()
     for one in (alive, dead):
         os.utime(one, (1, 1))
-    clear_drills(settings)
+    clear_drills(settings, datetime.now(UTC))
 
     assert {one.name for one in tmp_path.iterdir()} == {alive.name, young.name}
     assert not servers[dead].is_listening()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from api.v1.endpoints import ANSWERS
 from ledger.application import Ledger, open_ledger
 from ledger.bootstrap import Installation, migrate
 from ledger.database import open_database
@@ -20,6 +21,7 @@ from ledger.health import warnings
 from ledger.history import opened_event
 from ledger.links import LinkInvalid, Links
 from ledger.log import Log
+from ledger.people.entrance import FACTOR
 from ledger.people.users import People
 from ledger.privacy.key_sources import given_keys, key_file
 from ledger.privacy.master import load_master_key
@@ -89,9 +91,9 @@ def full(ledger: Ledger) -> Ledger:
     ledger.erase_customer("cus_budi", reason="customer_request")
     People(ledger).add("eka@example.test", "Eka", "admin", actor="tests")
     with ledger.pool.connection() as connection:
-        factor = ledger.master.seal_setting("second factor", "JBSWY3DP")
+        factor = ledger.master.seal_setting(FACTOR, "JBSWY3DP")
         connection.execute("UPDATE users SET second_factor = %s", [factor])
-        answer = ledger.master.seal_setting("idempotency answers", "{}")
+        answer = ledger.master.seal_setting(ANSWERS, "{}")
         connection.execute(
             "INSERT INTO idempotency_keys VALUES ('t', 'k', '', 200, %s, now())", [answer]
         )
@@ -127,8 +129,8 @@ def everything(ledger: Ledger) -> list[Any]:
         opened,
         [row["id"] for row in page.rows],
         People(ledger).one("eka@example.test").name,
-        ledger.master.open_setting("second factor", factors[0][0]),
-        ledger.master.open_setting("idempotency answers", answers[0][0]),
+        ledger.master.open_setting(FACTOR, factors[0][0]),
+        ledger.master.open_setting(ANSWERS, answers[0][0]),
         ledger.master.derive("delivery digests"),
     ]
 

@@ -7,13 +7,11 @@ from typing import Any
 import msgspec
 from marshmallow import fields, validate
 
-from api.context import current_installation
 from api.v1 import schema, shapes
 from api.v1.access import Caller
-from api.v1.endpoints import Acting, Body, Json, Reading
+from api.v1.endpoints import Acting, Body, Json, Reading, desk_of
 from api.v1.lists import listed
 from ledger.aggregates.sending import CAMPAIGN_STATES, KINDS, Brand, Caps
-from ledger.bootstrap import site_of
 from ledger.decisions import Decisions
 from ledger.metrics.telling import told_series
 from ledger.orders import (
@@ -27,7 +25,7 @@ from ledger.orders import (
     set_brand,
     switch_campaign,
 )
-from ledger.policies.desk import Desk, log_desk
+from ledger.policies.desk import Desk
 from ledger.projections.access import plans_of
 from ledger.projections.numbers.series import END, adopted_until, series_until
 
@@ -89,7 +87,7 @@ class SwitchBody(Body):
 
 def show_sending(caller: Caller, _: Json) -> Json:
     """Return what may go out now, and why the rest may not."""
-    return _sending(_desk_of(caller))
+    return _sending(desk_of(caller))
 
 
 def switch_kind(desk: Desk, caller: Caller, given: Json) -> Json:
@@ -125,13 +123,6 @@ def set_caps(desk: Desk, caller: Caller, given: Json) -> Json:
     return _sending(desk)
 
 
-def _desk_of(caller: Caller) -> Desk:
-    ledger = caller.ledger
-    site = site_of(current_installation().settings, ledger)
-    desk, _ = log_desk(caller.connection, ledger.keys, site, ledger.clock.now())
-    return desk
-
-
 def _sending(desk: Desk) -> Json:
     sending = desk.sending
     obstacles = {kind: desk.obstacle(kind) for kind in KINDS}
@@ -156,7 +147,7 @@ def _sending(desk: Desk) -> Json:
 
 def show_brand(caller: Caller, _: Json) -> Json:
     """Return in whose name messages go out."""
-    return _brand(_desk_of(caller).brand)
+    return _brand(desk_of(caller).brand)
 
 
 def change_brand(desk: Desk, caller: Caller, given: Json) -> Json:
@@ -170,7 +161,7 @@ def _brand(found: Brand) -> Json:
 
 def list_campaigns(caller: Caller, _: Json) -> Json:
     """Return the newest version of each campaign, and whether it is off, in shadow or on."""
-    desk = _desk_of(caller)
+    desk = desk_of(caller)
     return listed(
         (
             _campaign(one, state)
@@ -183,7 +174,7 @@ def list_campaigns(caller: Caller, _: Json) -> Json:
 
 def show_campaign(caller: Caller, _: Json, campaign: str) -> Json:
     """Return a campaign with all that it says."""
-    found, state = _found(_desk_of(caller), campaign)
+    found, state = _found(desk_of(caller), campaign)
     return {**_campaign(found, state), "campaign": msgspec.to_builtins(found)}
 
 

@@ -25,7 +25,7 @@ from ledger.bootstrap import site_of
 from ledger.decisions import Connection
 from ledger.orders import decide
 from ledger.people.permissions import Permission
-from ledger.policies.desk import Desk
+from ledger.policies.desk import Desk, log_desk
 
 KEY_HEADER = "Idempotency-Key"
 KEY_MAX = 255
@@ -101,9 +101,10 @@ class Reading(Endpoint):
     def respond(self, **ids: Any) -> Response:
         """Answer a request."""
         with reading(self.permission) as caller:
-            wanted = list(dict.fromkeys(request.args.getlist(EXPAND)))
-            objects.require_expandable(wanted, self.expandable)
             asked = query(self.query())
+            if not (wanted := list(dict.fromkeys(request.args.getlist(EXPAND)))):
+                return _tagged(self.handle(caller, asked, **ids))
+            objects.require_expandable(wanted, self.expandable)
             moment = moment_asked(caller, dict(asked))
             answer = self.handle(caller, asked, **ids)
             return _tagged(objects.expand(caller, answer, wanted, moment))
@@ -215,6 +216,13 @@ class Taking(Endpoint):
         response = jsonify(self.handle(caller, told, **ids))
         response.status_code = self.status
         return response
+
+
+def desk_of(caller: Caller) -> Desk:
+    """Return a desk of now to look at; what is decided at it is not saved."""
+    ledger = caller.ledger
+    site = site_of(current_installation().settings, ledger)
+    return log_desk(caller.connection, ledger.keys, site, ledger.clock.now())[0]
 
 
 def loaded(schema: type[Body] | None) -> dict[str, Any]:

@@ -6,16 +6,13 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from api.context import current_installation
 from api.v1 import people_shapes as shapes
 from api.v1 import schema
 from api.v1.access import Caller
-from api.v1.endpoints import Acting, Body, Json, Reading
+from api.v1.endpoints import Acting, Body, Json, Reading, desk_of
 from api.v1.lists import PositionsQuery, listed
-from ledger.bootstrap import site_of
 from ledger.effects.stripe_actions import RECTIFIABLE
-from ledger.errors import NotFound
-from ledger.policies.desk import Desk, log_desk
+from ledger.policies.desk import Desk
 from ledger.subjects.data import subject_data
 from ledger.subjects.erasure import erasures
 from ledger.subjects.preferences import ask_to_confirm
@@ -115,15 +112,12 @@ def list_erasures(caller: Caller, asked: Json) -> Json:
 
 def show_preferences(caller: Caller, _: Json, customer_id: str) -> Json:
     """Return whether a customer gets offers."""
-    ledger = caller.ledger
-    site = site_of(current_installation().settings, ledger)
-    desk, _store = log_desk(caller.connection, ledger.keys, site, ledger.clock.now())
-    return _preferences(desk, customer_id)
+    return _preferences(desk_of(caller), customer_id)
 
 
 def set_preferences(desk: Desk, caller: Caller, given: Json, customer_id: str) -> Json:
     """End offers to a customer; or ask them by mail whether they want them."""
-    _require(desk, customer_id)
+    desk.require_customer(customer_id)
     if given["offers"]:
         ask_to_confirm(desk, customer_id, caller.actor.name)
     else:
@@ -132,7 +126,7 @@ def set_preferences(desk: Desk, caller: Caller, given: Json, customer_id: str) -
 
 
 def _preferences(desk: Desk, customer_id: str) -> Json:
-    _require(desk, customer_id)
+    desk.require_customer(customer_id)
     outbox = desk.outbox(customer_id)
     said = "yes" if outbox.has_consented else "no" if outbox.is_unsubscribed else None
     return {
@@ -141,12 +135,6 @@ def _preferences(desk: Desk, customer_id: str) -> Json:
         "said": said,
         "offers": desk.unwanted(outbox) is None,
     }
-
-
-def _require(desk: Desk, customer_id: str) -> None:
-    standing = desk.standing(customer_id, None)
-    if not standing.facts or standing.is_gone:
-        raise NotFound(f"There is no customer {customer_id!r} in this ledger.")
 
 
 ENDPOINTS = (

@@ -52,7 +52,7 @@ def forget(
                 decide(ledger, site, lambda desk: delete_at_stripe(desk, named, actor=actor))
             position = ledger.erase_customer(customer, reason=reason, actor=this_user())
             missed = write_registers(ledger)
-            clear_drills(context.settings)
+            clear_drills(context.settings, ledger.clock.now())
         if not later:
             Runner(ledger, PROJECTIONS).catch_up()  # they trace what is theirs, too
         found = None if later else purge(ledger)

@@ -19,6 +19,7 @@ from ledger.aggregates.effect import EffectRequest, EffectState
 from ledger.aggregates.outbox import Outbox
 from ledger.aggregates.sending import KINDS, LANGUAGES, Brand, Sending
 from ledger.decisions import Connection, Decisions
+from ledger.errors import NotFound
 from ledger.log import Log
 from ledger.policies.campaign import C, Campaign
 from ledger.policies.timing import clock_of
@@ -201,6 +202,13 @@ class Desk:
             if outbox.messages_since(since) >= caps.per_person:
                 return "cap_per_person"
         return None
+
+    def require_customer(self, customer_id: str) -> Standing:
+        """Return how somebody stands; raise NotFound for nobody, or somebody erased or deleted."""
+        standing = self.standing(customer_id, None)
+        if not standing.facts or standing.is_gone:
+            raise NotFound(f"There is no customer {customer_id!r} in this ledger.")
+        return standing
 
     def unwanted(self, outbox: Outbox) -> str | None:
         """Return why a customer gets no offers, None if they may."""

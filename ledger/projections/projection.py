@@ -34,6 +34,13 @@ class Derivation:
     work: Callable[[Connection, str, str], None]
 
 
+def statements_in(package: str, file: str) -> list[str]:
+    """Return the statements of a package's SQL file, without its comments."""
+    text = (files(package) / file).read_text()
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+    return [one.strip() for one in "\n".join(lines).split(";\n") if one.strip(" \n;")]
+
+
 class Projection(ABC):
     """A set of read models that moves through the log under one bookmark.
 
@@ -72,6 +79,4 @@ class Projection(ABC):
     @classmethod
     def statements(cls, file: str) -> list[str]:
         """Return the statements of tables.sql or indexes.sql."""
-        text = (files(cls.package) / file).read_text()
-        lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-        return [one.strip() for one in "\n".join(lines).split(";\n") if one.strip(" \n;")]
+        return statements_in(cls.package, file)

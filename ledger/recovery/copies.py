@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from psycopg import IsolationLevel, sql
 
-from ledger.application import Ledger
+from ledger.application import Ledger, change_settings, kept_setting
 from ledger.database.migrate import applied
 from ledger.decisions import Connection
 from ledger.errors import RequestInvalid
@@ -201,21 +201,13 @@ def _sections(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 def key_folders(ledger: Ledger) -> list[Path]:
     """Return the folders to which keys of this ledger were copied, as it remembers."""
-    with ledger.pool.connection() as connection:
-        row = connection.execute("SELECT value FROM settings WHERE key = %s", [FOLDERS]).fetchone()
-    told = json.loads(ledger.master.open_setting(FOLDERS, row[0])) if row else []
-    return [Path(one) for one in told]
+    told = kept_setting(ledger, FOLDERS)
+    return [Path(one) for one in json.loads(told or "[]")]
 
 
 def _remember(ledger: Ledger, keys_folder: Path) -> None:
     known = {str(one) for one in key_folders(ledger)} | {str(keys_folder.resolve())}
-    sealed = ledger.master.seal_setting(FOLDERS, json.dumps(sorted(known)))
-    with ledger.pool.connection() as connection:
-        connection.execute(
-            "INSERT INTO settings (key, value) VALUES (%s, %s)"
-            " ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
-            [FOLDERS, sealed],
-        )
+    change_settings(ledger, {FOLDERS: json.dumps(sorted(known))})
 
 
 def write_registers(ledger: Ledger) -> list[Path]:

@@ -16,7 +16,6 @@ import msgspec
 from ledger.aggregates import Account
 from ledger.aggregates.base import ACCOUNT_STREAM
 from ledger.application import Ledger, open_ledger
-from ledger.clock import SystemClock
 from ledger.database import open_database
 from ledger.database.embedded import EmbeddedServer
 from ledger.database.migrate import migrate
@@ -73,10 +72,10 @@ def folders_of(settings: Settings, *, embedded: bool) -> Folders | None:
     return Folders(data, keys)
 
 
-def clear_drills(settings: Settings) -> None:
+def clear_drills(settings: Settings, now: datetime) -> None:
     """End and remove scratch servers whose drill was killed."""
     for scratch in settings.home.glob(f"{SCRATCH}*"):
-        age = SystemClock().now().timestamp() - scratch.stat().st_mtime
+        age = now.timestamp() - scratch.stat().st_mtime
         if age > BEGINNING_SECONDS and EmbeddedServer(scratch).abandon():
             shutil.rmtree(scratch, ignore_errors=True)
             logger.warning("a drill was killed: its scratch server in %s was removed", scratch)
@@ -124,7 +123,7 @@ def back_up(
     verified: bool = True,
 ) -> tuple[Copy, Sequence[Path]]:
     """Copy a ledger, try the copy, remove what is too old; return the copy and what was removed."""
-    clear_drills(settings)
+    clear_drills(settings, ledger.clock.now())
     _require_space(ledger, folders.data)
     removed: list[Path] = []
     try:
@@ -155,10 +154,15 @@ def note_verified(ledger: Ledger, copy: Copy) -> None:
     ledger.announce()
 
 
+def last_noted(connection: Connection, topic: str) -> datetime | None:
+    """Return when an event of ours was last recorded, None if never."""
+    row = connection.execute(_LAST.encode(), [topic]).fetchone()
+    return row[0] if row else None
+
+
 def last_verified(connection: Connection) -> datetime | None:
     """Return when a copy was last restored and verified."""
-    row = connection.execute(_LAST.encode(), [Account.BackupVerified.TOPIC]).fetchone()
-    return row[0] if row else None
+    return last_noted(connection, Account.BackupVerified.TOPIC)
 
 
 def keep_backed_up(settings: Settings, ledger: Ledger) -> bool:
@@ -180,7 +184,7 @@ def keep_backed_up(settings: Settings, ledger: Ledger) -> bool:
 
 def keep_keys(settings: Settings, ledger: Ledger) -> None:
     """Write down beside copies of keys who is erased, and remove those too old: a periodic job."""
-    clear_drills(settings)
+    clear_drills(settings, ledger.clock.now())
     write_registers(ledger)
     for folder in key_folders(ledger):
         if folder.is_dir():

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from ledger.aggregates import Customer
 from ledger.aggregates.sending import Sending
-from ledger.application import Ledger
+from ledger.application import Ledger, kept_setting
 from ledger.database.migrate import applied
 from ledger.decisions import Connection, Decisions
 from ledger.errors import RequestInvalid
@@ -129,9 +129,7 @@ def head_of(ledger: Ledger, data: Path) -> dict[str, Any]:
 
 def begun(ledger: Ledger) -> str | None:
     """Return which copy is being restored: its file's head; None if that is done, or was never."""
-    with ledger.pool.connection() as connection:
-        row = connection.execute("SELECT value FROM settings WHERE key = %s", [BEGUN]).fetchone()
-    return ledger.master.open_setting(BEGUN, row[0]) if row else None
+    return kept_setting(ledger, BEGUN)
 
 
 def ended(ledger: Ledger) -> None:

@@ -22,9 +22,7 @@ def rectify(desk: Desk, customer_id: str, changes: Mapping[str, str], *, actor: 
     Raises NotFound, RequestInvalid for nothing to correct, DecisionRefused where nothing may be
     changed at Stripe.
     """
-    standing = desk.standing(customer_id, None)
-    if not standing.facts or standing.is_gone:
-        raise NotFound(f"There is no customer {customer_id!r} in this ledger.")
+    desk.require_customer(customer_id)
     unknown = sorted(set(changes) - set(RECTIFIABLE))
     if unknown or not changes:
         wrong = f"{', '.join(unknown)} cannot be corrected. " if unknown else ""

@@ -7,13 +7,13 @@ those are called by then; so they are made again whenever a rebuilt generation c
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
 from ledger.database import BI_ROLE
+from ledger.projections.projection import statements_in
 
 VERSION = 1
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -33,9 +33,7 @@ def ensure_views(owner: Connection, ledger_schema: str) -> list[str]:
 
 def statements() -> list[str]:
     """Return the statements that make the views, with LIVE for the schema of the tables."""
-    text = (files(__package__) / f"v{VERSION}.sql").read_text()
-    lines = [line for line in text.splitlines() if not line.startswith("--")]
-    return [one.strip() for one in "\n".join(lines).split(";\n") if one.strip()]
+    return statements_in(__name__, f"v{VERSION}.sql")
 
 
 def make_views(owner: Connection, ledger_schema: str) -> list[str]:
