@@ -1,4 +1,4 @@
-"""The settings of one ledger: those of the default one are the environment's, others keep theirs."""
+"""The settings of one ledger: the default one reads the environment, others keep theirs."""
 
 from __future__ import annotations
 
