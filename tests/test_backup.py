@@ -489,6 +489,36 @@ def test_each_night_a_copy_is_made_and_tried(
     assert not keep_backed_up(replace(own, backups="off"), lived)
 
 
+def test_a_copy_whose_log_was_changed_fails_its_trial(
+    settings: Settings, lived: Ledger, folders: Folders, tmp_path: Path
+) -> None:
+    with lived.database.connect_as_owner() as owner, owner.transaction():
+        owner.execute("SET LOCAL session_replication_role = replica")
+        owner.execute(f'UPDATE "{lived.schema}".events SET data = \'{{}}\' WHERE position = 2'
+                      .encode())  # fmt: skip
+    own = replace(settings, home=tmp_path / "home")
+    with pytest.raises(RequestInvalid, match="edited at 2"):
+        back_up(own, lived, folders)
+
+    assert list(own.home.iterdir()) == []
+    with lived.pool.connection() as connection:
+        assert last_verified(connection) is None
+
+
+def test_a_copy_with_events_or_keys_missing_fails_its_trial(
+    settings: Settings, lived: Ledger, folders: Folders, tmp_path: Path
+) -> None:
+    own = replace(settings, home=tmp_path / "home")
+    copy = copied(settings, lived, folders)
+    with pytest.raises(RequestInvalid, match=f"holds {copy.events} events of {copy.events + 1}"):
+        drill.drill(own, lived, replace(copy, events=copy.events + 1), lambda *_: None)
+    copy.keys.write_bytes(copy.keys.read_bytes()[:-1])
+    with pytest.raises(SealedFileDamaged):
+        drill.drill(own, lived, copy, lambda *_: None)
+
+    assert list(own.home.iterdir()) == []
+
+
 def test_keys_alone_are_copied_too(settings: Settings, lived: Ledger, tmp_path: Path) -> None:
     said = Shell(settings, lived.name)("keys", "backup", "--to", str(tmp_path), "--json")
 

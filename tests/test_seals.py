@@ -15,7 +15,7 @@ from ledger.application import Ledger
 from ledger.bootstrap import Installation
 from ledger.errors import RequestInvalid
 from ledger.log.log import COLUMNS
-from ledger.log.seals import SEALING_LOCK, export, read_export, seal, verify
+from ledger.log.seals import SEALING_LOCK, export, read_export, seal, verify, verify_block
 from tests.conftest import new_ledger
 from tests.facts import customer, event, record
 
@@ -166,6 +166,9 @@ def test_a_tampered_seal_is_found(superuser: Connection, change: str, first: int
     superuser.execute(change.encode())
 
     assert found(superuser)[0] == ("seal_broken", first)
+    alone = verify_block(superuser, [first_of for first_of, _ in BLOCKS].index(first) + 1)
+    assert alone is not None
+    assert (alone[1][0].kind, alone[1][0].position) == ("seal_broken", first)
 
 
 def test_a_hole_in_the_unsealed_tail_is_found(superuser: Connection) -> None:

@@ -321,6 +321,10 @@ def test_offers_end_with_one_click_and_begin_again_with_two(
     assert preferences(api) == ("yes", True)
     reactor.react()
     assert "Consented" in reactor.topics("outbox:cus_andi")
+    client.post(page, data={"offers": "no"})  # and changes their mind twice more
+    assert preferences(api) == ("no", False)
+    client.post(path)
+    assert preferences(api) == ("yes", True)
 
 
 def test_to_be_asked_ten_times_is_one_mail(
@@ -412,6 +416,22 @@ def test_who_has_been_gone_for_long_is_erased_and_nobody_else(gone: Ledger, shel
         assert due(connection, gone.clock.now(), 5) == []
     assert keep_schedule(gone) == 0
     assert shell("privacy", "schedule", "--never").out == "Nobody is erased by age.\n"
+
+
+def test_a_day_erases_so_many_and_the_next_day_goes_on(
+    gone: Ledger, reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.subjects.schedule.A_DAY_MAX", 1)
+    old = seconds(datetime(2019, 3, 1, tzinfo=UTC))
+    record(gone, event("customer.created", customer("cus_older", created=old), at=old))
+    project(gone)
+    set_schedule(gone, 5, actor="t")
+
+    assert keep_schedule(gone) == 1
+    project(gone)
+    assert keep_schedule(gone) == 0
+    reactor.clock.at += timedelta(hours=25)
+    assert keep_schedule(gone) == 1
 
 
 def test_the_demo_erases_nobody(gone: Ledger) -> None:
